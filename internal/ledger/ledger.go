@@ -1,0 +1,2 @@
+// Package ledger stub
+package ledger
