@@ -46,6 +46,7 @@ type Entry struct {
 	Size   int64  // bytes of data on the tape; 0 unless a File
 	Mode   uint32 // permission bits with setuid, setgid and sticky, as in stat(2): 0o7777
 	MTime  time.Time
+	CTime  time.Time // inode change time when planned, zero where unknown; kept in the ledger, not on tape
 	UID    uint32
 	GID    uint32
 	User   string // empty where unknown

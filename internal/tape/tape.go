@@ -28,6 +28,9 @@ type Medium struct {
 	WORM           bool
 	Capacity       int64 // bytes the whole cartridge holds, native; 0 where unknown
 	Remaining      int64 // bytes from the end of data to early warning, as the drive reports it; 0 where unknown
+	// Backhitch tells that the drive loses time when it runs out of data and must stop, back up and start again
+	// (shoe-shining), so that a writer should start with a well-filled buffer.
+	Backhitch bool
 }
 
 // Drive is one tape drive. Positions are logical block numbers. After an error other than ErrFilemark, ErrEndOfData,
