@@ -110,6 +110,12 @@ func (p *Planner) Add(it catalog.Item) (*Archive, error) {
 	return done, nil
 }
 
+// Room is an upper bound of the data that still fits on the pair.
+func (p *Planner) Room() int64 { return p.limits.Remaining - p.used - p.bytes - p.closed }
+
+// Empty is how much an empty tape takes.
+func (p *Planner) Empty() int64 { return p.limits.Empty }
+
 // Finish returns the last archive, nil if it would be empty.
 func (p *Planner) Finish() (*Archive, error) {
 	if len(p.next.Items) == 0 {

@@ -10,7 +10,6 @@ import (
 
 	"twintape/internal/catalog"
 	"twintape/internal/digest"
-	"twintape/internal/event"
 )
 
 // op is what a writer does next: begin an archive, write a record, end an archive with a filemark, flush at a border.
@@ -263,9 +262,7 @@ func (r *run) finish(ctx context.Context, a *archive, next int) error {
 		}
 	}
 	for _, it := range a.items {
-		if it.Bad = it.failed.get(); it.Bad != "" {
-			r.Events.Emit(event.ItemFailed{Host: it.Host, Path: it.Path, Reason: it.Bad})
-		}
+		it.Bad = it.failed.get()
 	}
 	a.members, a.items = nil, a.items[:0]
 	return nil

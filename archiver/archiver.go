@@ -1,0 +1,94 @@
+// Package archiver runs the main job: it takes items from the queue, plans them onto a pair of tapes, writes both in one
+// pass, closes the session with its catalog, reads both tapes back after a reload, and records in the ledger what is
+// true at each step before the next begins.
+//
+// An Archiver runs one job at a time; across processes the library's lock and the ledger's claims see to it that no tape
+// and no item is ever taken twice. What an item's state is follows from its copies in the ledger alone.
+package archiver
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"twintape/internal/event"
+	"twintape/internal/ledger"
+	"twintape/internal/tape"
+	"twintape/sources"
+	"twintape/verify"
+)
+
+// Settings are the configuration of all jobs.
+type Settings struct {
+	ArchiveSize int64     // bytes
+	RecordSize  int       // bytes
+	FlushBytes  int64     // bytes
+	Memory      int64     // bytes
+	Sides       [2]string // globs over barcodes
+	Sample      float64   // fraction of the items to read back; 1 is everything
+	SwapDrives  bool      // verify each tape on the other's drive
+	Scratch     string    // folder for temporary files
+}
+
+// Archiver has what a job needs. All fields are required.
+type Archiver struct {
+	Settings
+	Namespace *sources.Namespace
+	Library   tape.Library
+	Ledger    *ledger.Ledger
+	Events    event.Sink
+}
+
+// Report is what a job did.
+type Report struct {
+	Job      ledger.Job       `json:"job"`
+	Archived int              `json:"archived"` // items with a flushed copy on both tapes
+	Bytes    int64            `json:"bytes"`    // of their members' data
+	Failed   []FailedItem     `json:"failed"`
+	Waiting  bool             `json:"waiting"` // items are left for the next pair
+	Written  time.Duration    `json:"written_ns"`
+	Verified time.Duration    `json:"verified_ns"`
+	Tapes    []*verify.Report `json:"tapes"`
+}
+
+// FailedItem is an item that this job could not archive; it stays queued.
+type FailedItem struct {
+	Host   string `json:"host"`
+	Path   string `json:"path"`
+	Reason string `json:"reason"`
+}
+
+// Good tells whether both tapes were read back and nothing was wrong with them.
+func (r *Report) Good() bool {
+	for _, t := range r.Tapes {
+		if t == nil || !t.Good {
+			return false
+		}
+	}
+	return len(r.Tapes) == 2
+}
+
+var (
+	// ErrNothingQueued says that no item waits.
+	ErrNothingQueued = errors.New("nothing is queued: add items with `twintape queue add 'host:/path/**'`")
+	// ErrStopped says that the operator stopped the job at an archive border. What was written is closed by a catalog.
+	ErrStopped = errors.New("stopped by the operator")
+)
+
+// NoTapeError says that no blank tape is at hand for a side.
+type NoTapeError struct {
+	Side    int
+	Pattern string
+	Why     string
+}
+
+func (e *NoTapeError) Error() string {
+	return fmt.Sprintf("no blank tape for side %d (%s) in the library: %s", e.Side+1, e.Pattern, e.Why)
+}
+
+// MismatchError says that a tape did not give back what was written.
+type MismatchError struct{ Barcodes []string }
+
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("verification failed on %v: none of the copies on it count; the report says what differs", e.Barcodes)
+}

@@ -1,0 +1,73 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+
+	"twintape/archiver/plan"
+	"twintape/internal/ledger"
+)
+
+// DryPlan is what a run would write now.
+type DryPlan struct {
+	Tapes    [2]string    `json:"tapes"`
+	Archives []DryArchive `json:"archives"`
+	Failed   []FailedItem `json:"failed"`
+	Waiting  bool         `json:"waiting"` // items are left for the next pair
+	Bytes    int64        `json:"bytes"`   // of the members' data
+	OnTape   int64        `json:"on_tape"` // of the archives' records, on each tape
+}
+
+// DryArchive is one archive of a DryPlan.
+type DryArchive struct {
+	Number   int      `json:"number"`
+	TapeFile int      `json:"tape_file"`
+	Record   int64    `json:"record"`
+	Records  int64    `json:"records"`
+	Bytes    int64    `json:"bytes"`
+	Items    []string `json:"items"` // host:/path
+}
+
+// DryRun plans as Run does, with the ledger's word for the capacity of the tapes. It moves no cartridge and records
+// nothing.
+func (a *Archiver) DryRun(ctx context.Context) (*DryPlan, error) {
+	waiting, err := a.Ledger.NextQueued(ctx, 0, 1)
+	if err != nil {
+		return nil, err
+	}
+	if len(waiting) == 0 {
+		return nil, ErrNothingQueued
+	}
+	tapes, err := a.choose(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &DryPlan{Tapes: [2]string{tapes[0].Barcode, tapes[1].Barcode}}
+	capacity := usable(min(tapes[0].Capacity, tapes[1].Capacity)) - int64(a.RecordSize)
+	if capacity <= 0 {
+		return nil, errors.New("the ledger does not know the capacity of the tapes yet: their first run will ask the drives")
+	}
+	f := filling{
+		Archiver: a,
+		planner: plan.New(
+			plan.Limits{ArchiveSize: a.ArchiveSize, RecordSize: a.RecordSize, Remaining: capacity, Empty: capacity},
+			plan.Start{Number: 1, TapeFile: 1, Record: firstRecord}),
+		planned: func(_ context.Context, p *plan.Archive, _ []ledger.ItemLook) error {
+			d := DryArchive{Number: p.Number, TapeFile: p.TapeFile, Record: p.Record, Records: p.Layout.Records, Bytes: p.Layout.Data}
+			for _, it := range p.Items {
+				d.Items = append(d.Items, it.Host+":"+it.Path)
+			}
+			out.Archives = append(out.Archives, d)
+			out.Bytes += p.Layout.Data
+			out.OnTape += p.Layout.Records * int64(a.RecordSize)
+			return nil
+		},
+		failed: func(_ context.Context, it ledger.Item, reason string) error {
+			out.Failed = append(out.Failed, FailedItem{Host: it.Host, Path: it.Path, Reason: reason})
+			return nil
+		},
+	}
+	err = f.fill(ctx)
+	out.Waiting = f.waiting
+	return out, err
+}

@@ -1,0 +1,52 @@
+package archiver
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"twintape/internal/ledger"
+)
+
+// ThisProcess identifies the running process among all that ever ran on this machine.
+func ThisProcess() (ledger.Owner, error) { return process(os.Getpid()) }
+
+func process(pid int) (ledger.Owner, error) {
+	o := ledger.Owner{PID: pid}
+	var err error
+	if o.Machine, err = os.Hostname(); err != nil {
+		return o, err
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return o, err
+	}
+	o.Boot = strings.TrimSpace(string(boot))
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return o, err
+	}
+	// proc(5): the second field is the command in parentheses, which may hold anything; starttime is field 22.
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 20 {
+		return o, fmt.Errorf("/proc/%d/stat has %d fields behind the command", pid, len(fields))
+	}
+	o.Start, err = strconv.ParseInt(string(fields[19]), 10, 64)
+	return o, err
+}
+
+// Alive tells whether a job's process still runs. A process of another machine is taken to be alive: nobody here can
+// tell.
+func Alive(o ledger.Owner) bool {
+	here, err := ThisProcess()
+	if err != nil || here.Machine != o.Machine {
+		return true
+	}
+	if here.Boot != o.Boot {
+		return false
+	}
+	now, err := process(o.PID)
+	return err == nil && now.Start == o.Start
+}

@@ -1,0 +1,210 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+
+	"golang.org/x/sync/errgroup"
+
+	"twintape/internal/catalog"
+	"twintape/internal/ledger"
+	"twintape/internal/tape"
+)
+
+// choose returns the blank tape with the lowest barcode of each side that is in the library.
+func (a *Archiver) choose(ctx context.Context) ([2]ledger.Tape, error) {
+	var pair [2]ledger.Tape
+	elements, err := a.Library.Changer().Inventory(ctx)
+	if err != nil {
+		return pair, err
+	}
+	inside := make(map[string]bool)
+	for _, e := range elements {
+		if e.Barcode == "" {
+			continue
+		}
+		if inside[e.Barcode] {
+			return pair, fmt.Errorf("the library reports two cartridges with barcode %s: take one out", e.Barcode)
+		}
+		inside[e.Barcode] = e.Kind != tape.ImportExport
+	}
+	tapes, err := a.Ledger.Tapes(ctx) // by barcode
+	if err != nil {
+		return pair, err
+	}
+	for side, pattern := range a.Sides {
+		var blank, outside int
+		for _, t := range tapes {
+			if ok, err := path.Match(pattern, t.Barcode); err != nil || !ok || t.State != ledger.TapeBlank || t.Job != 0 {
+				continue
+			}
+			blank++
+			if !inside[t.Barcode] {
+				outside++
+				continue
+			}
+			pair[side] = t
+			break
+		}
+		if pair[side].Barcode == "" {
+			why := "the ledger knows none; bring cartridges in and register them with `twintape tapes add BARCODE`"
+			if outside > 0 {
+				why = fmt.Sprintf("%d blank tapes are known, but none of them is in the library", outside)
+			}
+			return pair, &NoTapeError{Side: side, Pattern: pattern, Why: why}
+		}
+	}
+	return pair, nil
+}
+
+// Loaded is a cartridge in a drive of ours.
+type Loaded struct {
+	Barcode string
+	Drive   tape.Drive
+	Number  int // of the drive
+	Medium  tape.Medium
+	slot    int // where it came from
+}
+
+// Load brings cartridges into drives, the first into drives[0] and so on, and waits until all are ready. A cartridge
+// that lies in one of the drives is put away first.
+func Load(ctx context.Context, lib tape.Library, barcodes []string, drives []int) ([]*Loaded, error) {
+	if need := len(drives); lib.Drives() < need {
+		return nil, fmt.Errorf("the library has %d drives, %d are needed: %w", lib.Drives(), need, tape.ErrBusy)
+	}
+	out := make([]*Loaded, len(barcodes))
+	giveUp := func(err error) ([]*Loaded, error) {
+		for _, l := range out {
+			if l != nil {
+				err = errors.Join(err, l.Drive.Close())
+			}
+		}
+		return nil, err
+	}
+	for i, barcode := range barcodes {
+		l, err := load(ctx, lib, barcode, drives[i])
+		if err != nil {
+			return giveUp(err)
+		}
+		out[i] = l
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	for _, l := range out {
+		g.Go(func() (err error) {
+			if l.Medium, err = l.Drive.Load(gctx); err != nil {
+				return fmt.Errorf("tape %s in %s: %w", l.Barcode, l.Drive.Name(), err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return giveUp(err)
+	}
+	return out, nil
+}
+
+func load(ctx context.Context, lib tape.Library, barcode string, number int) (*Loaded, error) {
+	changer := lib.Changer()
+	elements, err := changer.Inventory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	at := find(elements, func(e tape.Element) bool { return e.Barcode == barcode })
+	if at == nil {
+		return nil, fmt.Errorf("tape %s is not in the library: bring it in, then start again", barcode)
+	}
+	if at.Kind == tape.ImportExport {
+		return nil, fmt.Errorf("tape %s lies in import/export element %d: move it to a slot, then start again", barcode, at.Number)
+	}
+	drive, err := lib.OpenDrive(ctx, number)
+	if err != nil {
+		return nil, err
+	}
+	l := &Loaded{Barcode: barcode, Drive: drive, Number: number}
+	err = func() error {
+		if at.Kind == tape.Transfer {
+			if at.Number == number {
+				l.slot = at.From
+				return nil
+			}
+			return fmt.Errorf("tape %s lies in drive %d, where drive %d was to take it: unload that drive, then start again", barcode, at.Number, number)
+		}
+		l.slot = at.Number
+		in := find(elements, func(e tape.Element) bool { return e.Kind == tape.Transfer && e.Number == number })
+		if in != nil && in.Full {
+			other := &Loaded{Barcode: in.Barcode, Drive: drive, Number: number, slot: in.From}
+			if err := other.putAway(ctx, lib); err != nil {
+				return fmt.Errorf("tape %s, left in %s: %w", in.Barcode, drive.Name(), err)
+			}
+		}
+		return changer.Load(ctx, l.slot, number)
+	}()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("loading tape %s into %s: %w", barcode, drive.Name(), err), drive.Close())
+	}
+	return l, nil
+}
+
+// PutAway unloads the cartridge, brings it back to its slot, and gives the drive up.
+func (l *Loaded) PutAway(ctx context.Context, lib tape.Library) error {
+	err := l.putAway(ctx, lib)
+	if err != nil {
+		err = fmt.Errorf("putting tape %s from %s back into slot %d: %w", l.Barcode, l.Drive.Name(), l.slot, err)
+	}
+	return errors.Join(err, l.Drive.Close())
+}
+
+func (l *Loaded) putAway(ctx context.Context, lib tape.Library) error {
+	if err := l.Drive.Unload(ctx); err != nil {
+		return err
+	}
+	slot := l.slot
+	elements, err := lib.Changer().Inventory(ctx)
+	if err != nil {
+		return err
+	}
+	home := find(elements, func(e tape.Element) bool { return e.Kind == tape.Slot && e.Number == slot && !e.Full })
+	if home == nil {
+		if home = find(elements, func(e tape.Element) bool { return e.Kind == tape.Slot && !e.Full }); home == nil {
+			return errors.New("no slot is free: take a cartridge out")
+		}
+	}
+	return lib.Changer().Unload(ctx, l.Number, home.Number)
+}
+
+func find(elements []tape.Element, is func(tape.Element) bool) *tape.Element {
+	for i := range elements {
+		if is(elements[i]) {
+			return &elements[i]
+		}
+	}
+	return nil
+}
+
+// checkBlank makes sure that nothing is on a tape that the ledger calls blank: a tape that holds anything is never
+// overwritten.
+func (l *Loaded) checkBlank(ctx context.Context, recordSize int) error {
+	switch {
+	case l.Medium.WORM:
+		return fmt.Errorf("tape %s is a WORM cartridge, which cannot be used again: take it out and `twintape tapes retire %s`", l.Barcode, l.Barcode)
+	case l.Medium.WriteProtected:
+		return fmt.Errorf("tape %s: %w: flip its tab, then start again", l.Barcode, tape.ErrWriteProtect)
+	}
+	buf := make([]byte, max(recordSize, catalog.DefaultRecordSize))
+	n, err := l.Drive.ReadRecord(ctx, buf)
+	switch {
+	case errors.Is(err, tape.ErrEndOfData):
+		return l.Drive.Rewind(ctx)
+	case err == nil, errors.Is(err, tape.ErrShortBuffer), errors.Is(err, tape.ErrFilemark):
+		what := "data of another program"
+		if label, err := catalog.ParseLabel(buf[:n]); err == nil {
+			what = fmt.Sprintf("a twintape volume labelled %s (UUID %s), written %s", label.Barcode, label.Tape, label.Created.Format("2006-01-02"))
+		}
+		return fmt.Errorf("tape %s is blank according to the ledger, but holds %s: nothing was written to it; "+
+			"take it out and find out where it belongs, or `twintape tapes retire %s`", l.Barcode, what, l.Barcode)
+	default:
+		return fmt.Errorf("tape %s in %s: looking for a label: %w", l.Barcode, l.Drive.Name(), err)
+	}
+}
