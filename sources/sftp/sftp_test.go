@@ -1,0 +1,46 @@
+package sftp_test
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"twintape/sources"
+	"twintape/sources/sftp"
+	"twintape/sources/sftp/sshdtest"
+	"twintape/sources/sourcetest"
+)
+
+// config reaches a test's server.
+func config(s *sshdtest.Server, root string) sftp.Config {
+	return sftp.Config{
+		Host: sourcetest.Host, Address: s.Addr, User: s.User, IdentityFile: s.IdentityFile, KnownHosts: s.KnownHosts,
+		Root: root, Timeout: 20 * time.Second,
+	}
+}
+
+func TestConformanceOpenSSH(t *testing.T) {
+	for name, subsystem := range map[string]string{"internal": "internal-sftp", "external": "/usr/lib/openssh/sftp-server"} {
+		t.Run(name, func(t *testing.T) {
+			s := sshdtest.Start(t, sshdtest.Options{Subsystem: subsystem})
+			sourcetest.Run(t, func(t *testing.T, root string) sources.Source { return sftp.New(config(s, root)) })
+		})
+	}
+}
+
+func TestDenied(t *testing.T) {
+	var opts sshdtest.Options
+	if os.Geteuid() == 0 {
+		opts.User = "nobody"
+	}
+	s := sshdtest.Start(t, opts)
+	cfg := config(s, "")
+	// The suite reads as nobody too, and a key may be read by its owner only.
+	if err := os.Chown(s.IdentityFile, 65534, -1); os.Geteuid() == 0 && err != nil {
+		t.Fatal(err)
+	}
+	sourcetest.Denied(t, func(t *testing.T, root string) sources.Source {
+		cfg.Root = root
+		return sftp.New(cfg)
+	})
+}
