@@ -1,0 +1,116 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+
+	"twintape/internal/catalog"
+)
+
+// survey goes through all sessions' archives once, compares them with the ledger, and keeps where they lie.
+func (c *check) survey() error {
+	var records int64
+	for _, s := range c.sessions {
+		extents, err := c.surveySession(s)
+		if errors.Is(err, errUseless) {
+			c.found(Mismatch{Kind: KindCatalog, Record: s.Record, Reason: fmt.Sprintf("session %d: %v", s.Number, err)})
+			s.forget()
+			extents, err = c.surveySession(s)
+		}
+		if err != nil {
+			return err
+		}
+		c.extents = append(c.extents, extents...)
+		for _, x := range extents {
+			records += x.records
+			c.r.ItemsTotal += x.items
+			c.r.DataTotal += x.data
+		}
+	}
+	c.r.Archives = len(c.extents)
+	c.r.BytesTotal = c.fixed + records*int64(c.e.RecordSize)
+	c.r.RunRecords = min(max(runBytes/int64(c.e.RecordSize), 1), records)
+	return nil
+}
+
+func (c *check) surveySession(s *session) (extents []extent, err error) {
+	var d differences
+	var records int64
+	ledger := func() (*catalog.Archive, error, bool) { return nil, nil, false }
+	if s.jsonl != nil && s.Archives != nil {
+		next, stop := iter.Pull2(s.Archives())
+		defer stop()
+		ledger = next
+	}
+	err = s.each(func(a *catalog.Archive, n int64) error {
+		if s.jsonl != nil && s.Archives != nil {
+			l, err, _ := ledger()
+			if err != nil {
+				return fmt.Errorf("reading session %d from the ledger: %w", s.Number, err)
+			}
+			d.archives(l, a)
+		}
+		x := extent{first: a.Record, records: n}
+		for i := range a.Items {
+			if a.Items[i].Bad != "" {
+				continue
+			}
+			x.items++
+			for j := range a.Items[i].Entries {
+				x.data += a.Items[i].Entries[j].Size
+			}
+		}
+		extents = append(extents, x)
+		records += n
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for l, err, more := ledger(); more; l, err, more = ledger() {
+		if err != nil {
+			return nil, fmt.Errorf("reading session %d from the ledger: %w", s.Number, err)
+		}
+		d.archives(l, nil)
+	}
+	if s.crcs != nil {
+		info, err := s.crcs.Stat()
+		if err != nil {
+			return nil, fmt.Errorf("the copy of the checksums of session %d: %w", s.Number, err)
+		}
+		if info.Size() != 4*records {
+			return nil, fmt.Errorf("%w: it has checksums of %d records, its archives have %d", errUseless, info.Size()/4, records)
+		}
+	}
+	if d.count > 0 {
+		d.first.Reason += fmt.Sprintf(" (session %d, the first of %d differences)", s.Number, d.count)
+		c.found(d.first)
+	}
+	return extents, nil
+}
+
+// each calls f with every archive of the tape, in order.
+func (c *check) each(f func(*archive) error) error {
+	index := 0
+	for _, s := range c.sessions {
+		var at int64
+		err := s.each(func(a *catalog.Archive, records int64) error {
+			var crcs []byte
+			if s.crcs != nil {
+				crcs = make([]byte, 4*records)
+				if _, err := s.crcs.ReadAt(crcs, at); err != nil {
+					return fmt.Errorf("the copy of the checksums of session %d: %w", s.Number, err)
+				}
+				at += int64(len(crcs))
+			}
+			l := lay(index, a, records, crcs)
+			index++
+			return f(l)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
