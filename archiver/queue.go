@@ -46,7 +46,7 @@ func (a *Archiver) QueueAdd(ctx context.Context, patterns []string, expected []E
 	for _, pattern := range patterns {
 		matches := 0
 		err := sources.Glob(ctx, a.Namespace, pattern, sources.Matches{
-			Item:    func(host, p string, _ sources.Info) error { matches++; q.add(host, p); return nil },
+			Found:   func(host, p string, _ sources.Info) error { matches++; q.add(host, p); return nil },
 			Problem: func(err error) error { matches++; q.problem(err); return nil },
 		})
 		if err != nil {

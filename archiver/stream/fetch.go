@@ -29,6 +29,9 @@ type host struct {
 	bytes  atomic.Int64
 	// down is set when retries did not help; until a call succeeds again, nothing is retried.
 	down atomic.Bool
+
+	mu   sync.Mutex
+	open map[sources.File]struct{}
 }
 
 // hosts are the sources of one run, started when first used.
@@ -62,7 +65,7 @@ func (h *hosts) get(name string) *host {
 	if o := h.byName[name]; o != nil {
 		return o
 	}
-	o := &host{run: h.run, tasks: make(chan task, 4096)}
+	o := &host{run: h.run, tasks: make(chan task, 4096), open: make(map[sources.File]struct{})}
 	_, o.source, o.err = h.run.Namespace.Source(name)
 	h.byName[name] = o
 	h.order = append(h.order, name)
@@ -115,7 +118,7 @@ func (o *host) fetch(ctx context.Context, c *chunk) {
 	}
 	close(c.done)
 	if m.unread.Add(-1) == 0 {
-		m.file.close()
+		o.closeFile(m)
 		if m.chunks == nil {
 			m.item.archive.finished()
 		}
@@ -127,7 +130,7 @@ func (o *host) fetch(ctx context.Context, c *chunk) {
 
 // read reads a chunk, opening the file if need be.
 func (o *host) read(ctx context.Context, c *chunk) error {
-	file, err := o.open(ctx, c.member)
+	file, err := o.openFile(ctx, c.member)
 	if err != nil || c.span.rec == nil {
 		return err
 	}
@@ -148,7 +151,7 @@ func (o *host) read(ctx context.Context, c *chunk) error {
 	return err
 }
 
-func (o *host) open(ctx context.Context, m *member) (sources.File, error) {
+func (o *host) openFile(ctx context.Context, m *member) (sources.File, error) {
 	m.file.mu.Lock()
 	defer m.file.mu.Unlock()
 	if m.file.file != nil {
@@ -157,20 +160,37 @@ func (o *host) open(ctx context.Context, m *member) (sources.File, error) {
 	if o.err != nil {
 		return nil, o.err
 	}
-	err := o.retry(ctx, func() error {
-		f, err := o.source.Open(ctx, m.entry.Path)
-		m.file.file = f
+	err := o.retry(ctx, func() (err error) {
+		m.file.file, err = o.source.Open(ctx, m.entry.Path)
 		return err
 	})
-	return m.file.file, err
+	if err != nil {
+		return nil, err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.open[m.file.file] = struct{}{}
+	return m.file.file, nil
 }
 
-func (f *openFile) close() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.file != nil {
-		f.file.Close() // it was only read: nothing can be lost
-		f.file = nil
+func (o *host) closeFile(m *member) {
+	m.file.mu.Lock()
+	defer m.file.mu.Unlock()
+	if m.file.file == nil {
+		return
+	}
+	o.mu.Lock()
+	delete(o.open, m.file.file)
+	o.mu.Unlock()
+	m.file.file.Close() // it was only read: nothing can be lost
+}
+
+// abandon closes what a run that failed left open.
+func (h *hosts) abandon() {
+	for _, o := range h.byName {
+		for f := range o.open {
+			f.Close()
+		}
 	}
 }
 

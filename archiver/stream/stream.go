@@ -154,6 +154,7 @@ func Run(ctx context.Context, cfg Config, pair Pair) error {
 	stopProgress := r.progress.start(r)
 	err := g.Wait()
 	stopProgress()
+	r.hosts.abandon()
 	return err
 }
 

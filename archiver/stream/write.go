@@ -23,8 +23,17 @@ func (r *run) write(ctx context.Context, side int) error {
 func (r *run) writeAll(ctx context.Context, side int) error {
 	d := r.pair[side].Drive
 	var current *archive
-	for o := range r.queues[side] {
+	for {
+		var o op
+		var more bool
+		select {
+		case o, more = <-r.queues[side]:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 		switch {
+		case !more:
+			return ctx.Err()
 		case o.begin != nil:
 			current = o.begin
 			if err := r.expect(ctx, side, current.Record); err != nil {
@@ -52,7 +61,6 @@ func (r *run) writeAll(ctx context.Context, side int) error {
 			}
 		}
 	}
-	return ctx.Err()
 }
 
 // flush makes sure that everything written is on the medium, then waits until the other side and the ledger are as far.
@@ -89,22 +97,25 @@ func (r *run) expect(ctx context.Context, side int, block int64) error {
 	return nil
 }
 
-// awaitRecord waits until rec is filled. A drive that loses time by stopping does not start again at once, but when half
-// of the ring is filled, or nothing more will come.
+// awaitRecord waits until rec is filled. A drive that loses time by stopping starts only when half of the ring is filled, or
+// nothing more will come: at first, and whenever it ran out of records.
 func (r *run) awaitRecord(ctx context.Context, side int, rec *record) error {
+	p := &r.progress.sides[side]
+	written := p.bytes.Load() / int64(r.RecordSize)
+	stands := written == 0
 	select {
 	case <-rec.ready:
-		return nil
 	default:
+		stands = true
+		p.waits.Add(1)
+		select {
+		case <-rec.ready:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	r.progress.sides[side].waits.Add(1)
-	select {
-	case <-rec.ready:
-	case <-ctx.Done():
-		return ctx.Err()
+	if stands && r.pair[side].Backhitch {
+		return r.ring.awaitHalf(ctx, written)
 	}
-	if !r.pair[side].Backhitch {
-		return nil
-	}
-	return r.ring.awaitHalf(ctx, r.progress.sides[side].bytes.Load()/int64(r.RecordSize))
+	return nil
 }
