@@ -7,8 +7,10 @@
 package archiver
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"twintape/internal/event"
@@ -30,13 +32,31 @@ type Settings struct {
 	Scratch     string    // folder for temporary files
 }
 
-// Archiver has what a job needs. All fields are required.
+// Archiver has what a job needs. All exported fields are required, but QueueAdd does without the library.
 type Archiver struct {
 	Settings
 	Namespace *sources.Namespace
 	Library   tape.Library
 	Ledger    *ledger.Ledger
 	Events    event.Sink
+
+	// failed are the items that failed in a job of this Archiver: another process may try them again, its next job does not.
+	failed map[int64]bool
+}
+
+// waiting returns the next items to archive, at most lookAhead of them, behind the item with ID after.
+func (a *Archiver) waiting(ctx context.Context, after int64) ([]ledger.Item, error) {
+	for {
+		items, err := a.Ledger.NextQueued(ctx, 0, after, lookAhead)
+		if err != nil || len(items) == 0 {
+			return nil, err
+		}
+		after = items[len(items)-1].ID
+		items = slices.DeleteFunc(items, func(it ledger.Item) bool { return a.failed[it.ID] })
+		if len(items) > 0 {
+			return items, nil
+		}
+	}
 }
 
 // Report is what a job did.
@@ -53,6 +73,7 @@ type Report struct {
 
 // FailedItem is an item that this job could not archive; it stays queued.
 type FailedItem struct {
+	ID     int64  `json:"id"`
 	Host   string `json:"host"`
 	Path   string `json:"path"`
 	Reason string `json:"reason"`

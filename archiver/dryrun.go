@@ -31,7 +31,7 @@ type DryArchive struct {
 // DryRun plans as Run does, with the ledger's word for the capacity of the tapes. It moves no cartridge and records
 // nothing.
 func (a *Archiver) DryRun(ctx context.Context) (*DryPlan, error) {
-	waiting, err := a.Ledger.NextQueued(ctx, 0, 1)
+	waiting, err := a.waiting(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -62,12 +62,12 @@ func (a *Archiver) DryRun(ctx context.Context) (*DryPlan, error) {
 			out.OnTape += p.Layout.Records * int64(a.RecordSize)
 			return nil
 		},
-		failed: func(_ context.Context, it ledger.Item, reason string) error {
-			out.Failed = append(out.Failed, FailedItem{Host: it.Host, Path: it.Path, Reason: reason})
+		unfit: func(_ context.Context, it ledger.Item, reason string) error {
+			out.Failed = append(out.Failed, FailedItem{ID: it.ID, Host: it.Host, Path: it.Path, Reason: reason})
 			return nil
 		},
 	}
 	err = f.fill(ctx)
-	out.Waiting = f.waiting
+	out.Waiting = f.left
 	return out, err
 }

@@ -25,12 +25,12 @@ type filling struct {
 	planner *plan.Planner
 	looks   map[int64]ledger.ItemLook // of the archive that is being filled
 	misfits int
-	waiting bool // items are left for the next pair
+	left    bool // items are left for the next pair
 
 	// planned takes each archive as it is complete, with what its items look like now.
 	planned func(context.Context, *plan.Archive, []ledger.ItemLook) error
-	// failed takes each item that cannot be archived; the rest goes on.
-	failed func(context.Context, ledger.Item, string) error
+	// unfit takes each item that cannot be archived; the rest goes on.
+	unfit func(context.Context, ledger.Item, string) error
 }
 
 // fill takes waiting items in queue order, looks at each on its host, and plans them until the pair or the queue is
@@ -38,7 +38,7 @@ type filling struct {
 func (f *filling) fill(ctx context.Context) error {
 	f.looks = make(map[int64]ledger.ItemLook)
 	for after := int64(0); f.misfits < maxMisfits; {
-		items, err := f.Ledger.NextQueued(ctx, after, lookAhead)
+		items, err := f.Archiver.waiting(ctx, after)
 		if err != nil {
 			return err
 		}
@@ -92,9 +92,9 @@ func (f *filling) take(ctx context.Context, items []ledger.Item) error {
 			f.tellLeftOut(&l.Item)
 		case errors.Is(err, plan.ErrFull):
 			f.misfits++
-			f.waiting = true
+			f.left = true
 		default:
-			if err := f.failed(ctx, it, err.Error()); err != nil {
+			if err := f.unfit(ctx, it, err.Error()); err != nil {
 				return err
 			}
 		}

@@ -37,7 +37,7 @@ type job struct {
 // there is an error. A close of stop ends the job at the next archive border: the session is closed with its catalog, and
 // the error is ErrStopped. Other errors that callers decide on: ErrNothingQueued, *NoTapeError, *MismatchError.
 func (a *Archiver) Run(ctx context.Context, owner ledger.Owner, stop <-chan struct{}) (*Report, error) {
-	waiting, err := a.Ledger.NextQueued(ctx, 0, 1)
+	waiting, err := a.waiting(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -67,9 +67,6 @@ func (j *job) end(ctx context.Context, err error) (*Report, error) {
 	step, reason := ledger.Done, ""
 	if err != nil {
 		step, reason = ledger.Stopped, err.Error()
-	}
-	if j.session.ID != 0 {
-		err = errors.Join(err, j.Ledger.DropUnflushed(ctx, j.session.ID))
 	}
 	err = errors.Join(err, j.Ledger.FinishJob(ctx, j.row.ID, step, reason))
 	if row, rowErr := j.Ledger.Job(ctx, j.row.ID); rowErr == nil {
@@ -279,7 +276,7 @@ func (j *job) flushed(ctx context.Context, archives []stream.Written, positions 
 	for _, w := range archives {
 		for _, it := range w.Items {
 			if it.Bad != "" {
-				j.fail(FailedItem{Host: it.Host, Path: it.Path, Reason: it.Bad})
+				j.fail(FailedItem{ID: it.ID, Host: it.Host, Path: it.Path, Reason: it.Bad})
 				continue
 			}
 			j.report.Archived++
@@ -362,18 +359,22 @@ func (j *job) plan(ctx context.Context) (*event.Planned, error) {
 			_, err = j.Ledger.PlanArchive(ctx, j.row.ID, j.session.ID, p.Archive, p.Layout.Records, looks)
 			return err
 		},
-		failed: func(ctx context.Context, it ledger.Item, reason string) error {
-			j.fail(FailedItem{Host: it.Host, Path: it.Path, Reason: reason})
+		unfit: func(ctx context.Context, it ledger.Item, reason string) error {
+			j.fail(FailedItem{ID: it.ID, Host: it.Host, Path: it.Path, Reason: reason})
 			return j.Ledger.FailItem(ctx, it.ID, reason)
 		},
 	}
 	err := f.fill(ctx)
-	j.report.Waiting = f.waiting
+	j.report.Waiting = f.left
 	return out, err
 }
 
 // fail reports an item that this job cannot archive.
 func (j *job) fail(it FailedItem) {
+	if j.failed == nil {
+		j.failed = make(map[int64]bool)
+	}
+	j.failed[it.ID] = true
 	j.report.Failed = append(j.report.Failed, it)
 	j.Events.Emit(event.ItemFailed{Host: it.Host, Path: it.Path, Reason: it.Reason})
 }

@@ -103,6 +103,9 @@ func TestPlan(t *testing.T) {
 			onTape += bytes
 			for _, it := range a.Items {
 				planned = append(planned, it.ID)
+				for i := range it.Entries {
+					it.Entries[i].MD5 = catalog.MD5{1}
+				}
 			}
 			if err := w.Archive(a.Archive, a.Layout.Records); err != nil {
 				t.Fatal(err)
