@@ -13,6 +13,14 @@ var (
 	ErrNotFound = errors.New("not in the ledger")
 	// ErrClaimed says that another job holds the item or the tape.
 	ErrClaimed = errors.New("claimed by another job")
+	// ErrDuplicate says that the tape is known.
+	ErrDuplicate = errors.New("already in the ledger")
+	// ErrNotBlank says that a tape is not free for a new pair.
+	ErrNotBlank = errors.New("not a blank tape")
+	// ErrOnTape says that an item has copies, so it is no longer in the queue.
+	ErrOnTape = errors.New("already on tape")
+	// ErrEnded says that a job is done or stopped.
+	ErrEnded = errors.New("has ended")
 	// ErrNoLedger says that there is no ledger at the configured place.
 	ErrNoLedger = errors.New("no ledger")
 )
@@ -36,6 +44,7 @@ type Tape struct {
 	Pair       string // UUID of the pair; empty while blank
 	Side       int    // 1 or 2
 	State      TapeState
+	Why        string // it is in this state; empty where that is plain
 	RecordSize int    // bytes; 0 while blank
 	Capacity   int64  // native bytes; 0 where unknown
 	Used       int64  // bytes of flushed archives and closing catalogs

@@ -1,0 +1,167 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"iter"
+	pathpkg "path"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+
+	"twintape/internal/catalog"
+)
+
+// Found is a member on tape.
+type Found struct {
+	Item  Item // with its copies
+	Entry catalog.Entry
+}
+
+// Find streams up to limit members on tape that fit a pattern, all if limit is 0, in the order of their items. The
+// pattern is a doublestar glob, spelled host:/path, /path on any host, or the end of a path, such as visdata or
+// *.uv/visdata.
+func (l *Ledger) Find(ctx context.Context, pattern string, limit int) iter.Seq2[Found, error] {
+	return func(yield func(Found, error) bool) {
+		left := limit
+		for f, err := range l.find(ctx, pattern) {
+			if err != nil {
+				yield(Found{}, l.failed("find "+pattern, err))
+				return
+			}
+			if !yield(f, nil) {
+				return
+			}
+			if left--; left == 0 {
+				return
+			}
+		}
+	}
+}
+
+func (l *Ledger) find(ctx context.Context, glob string) iter.Seq2[Found, error] {
+	return func(yield func(Found, error) bool) {
+		p, err := parsePattern(glob)
+		if err != nil {
+			yield(Found{}, err)
+			return
+		}
+		condition, args := p.condition()
+		for it, err := range l.selectItems(ctx, l.db, condition+" AND EXISTS (SELECT 1 FROM copies c WHERE c.item = i.id)", args...) {
+			if err != nil {
+				yield(Found{}, err)
+				return
+			}
+			for e, err := range l.members(ctx, it) {
+				if err != nil {
+					yield(Found{}, err)
+					return
+				}
+				if p.match(e.Host, e.Path) && !yield(Found{Item: it, Entry: e}, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// fits tells whether a pattern matches an item or one of its members.
+func (l *Ledger) fits(ctx context.Context, p pattern, it Item) (bool, error) {
+	if p.match(it.Host, it.Path) {
+		return true, nil
+	}
+	for e, err := range l.members(ctx, it) {
+		if err != nil {
+			return false, err
+		}
+		if p.match(e.Host, e.Path) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// members streams the members of an item as they were planned last, in tape order; none if it was never planned.
+func (l *Ledger) members(ctx context.Context, it Item) iter.Seq2[catalog.Entry, error] {
+	return func(yield func(catalog.Entry, error) bool) {
+		var archive, first, count int64
+		var number int
+		err := l.db.QueryRowContext(ctx, `SELECT a.id, a.number, ai.first_member, ai.members
+			FROM archive_items ai JOIN archives a ON a.id = ai.archive WHERE ai.item = ? ORDER BY a.id DESC LIMIT 1`, it.ID).
+			Scan(&archive, &number, &first, &count)
+		if errors.Is(err, sql.ErrNoRows) {
+			return
+		}
+		if err != nil {
+			yield(catalog.Entry{}, err)
+			return
+		}
+		rows, err := l.db.QueryContext(ctx, "SELECT "+memberColumns+" FROM members WHERE archive = ? AND seq >= ? AND seq < ? ORDER BY seq",
+			archive, first, first+count)
+		if err != nil {
+			yield(catalog.Entry{}, err)
+			return
+		}
+		defer rows.Close()
+		for rows.Next() {
+			e, err := scanMember(rows, it.Host, it.Path, number)
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield(catalog.Entry{}, err)
+		}
+	}
+}
+
+// pattern is a parsed glob.
+type pattern struct{ host, path string }
+
+func parsePattern(glob string) (pattern, error) {
+	p := pattern{host: "*", path: glob}
+	if host, path, ok := strings.Cut(glob, ":/"); ok && !strings.Contains(host, "/") {
+		p = pattern{host: host, path: "/" + path}
+	} else if !strings.HasPrefix(glob, "/") {
+		p.path = "/**/" + glob
+	}
+	if !doublestar.ValidatePattern(p.host) || !doublestar.ValidatePattern(p.path) {
+		return pattern{}, fmt.Errorf("%q is not a valid pattern: %w", glob, doublestar.ErrBadPattern)
+	}
+	return p, nil
+}
+
+func (p pattern) match(host, path string) bool {
+	return doublestar.MatchUnvalidated(p.host, host) && doublestar.MatchUnvalidated(p.path, path)
+}
+
+// condition is what must hold for an item i that matches or has members that do, as far as an index can tell.
+func (p pattern) condition() (string, []any) {
+	const meta = `*?[{\`
+	where, args := "1 = 1", []any(nil)
+	if !strings.ContainsAny(p.host, meta) {
+		where, args = "i.host = ?", append(args, p.host)
+	}
+	// What matches begins with the literal part of the pattern; so does its item, or it is one of the folders of that part.
+	literal := p.path
+	if n := strings.IndexAny(literal, meta); n >= 0 {
+		literal = literal[:n]
+	}
+	folder := literal[:max(1, strings.LastIndexByte(literal, '/'))]
+	if literal = strings.TrimRight(literal, "\xff"); literal == "/" {
+		return where, args
+	}
+	where += " AND ((i.path >= ? AND i.path < ?) OR i.path IN ("
+	args = append(args, bytesOf(literal), bytesOf(after(literal)))
+	var above []any
+	for {
+		above = append(above, bytesOf(folder))
+		if folder == "/" {
+			break
+		}
+		folder = pathpkg.Dir(folder)
+	}
+	return where + marks(len(above)) + "))", append(args, above...)
+}

@@ -1,0 +1,178 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"twintape/internal/catalog"
+)
+
+// RecordFlush records that archives are on the medium of both tapes: their good items get a copy on each, their bad ones
+// wait again with the reason. Claims on all of them are released; the copies speak now. An item with a bad member is bad.
+func (l *Ledger) RecordFlush(ctx context.Context, f Flush) error {
+	return l.update(ctx, fmt.Sprintf("record a flush of session %d", f.Session), func(tx *sql.Tx) error {
+		s, err := one(ctx, tx, "s.id = ?", f.Session)
+		if err != nil {
+			return err
+		}
+		if err := checkLive(ctx, tx, s.Job); err != nil {
+			return err
+		}
+		flushes, err := recordPositions(ctx, tx, f.Session, f.Positions)
+		if err != nil {
+			return err
+		}
+		r, err := newRecording(ctx, tx, flushes)
+		if err != nil {
+			return err
+		}
+		for _, a := range f.Archives {
+			if err := r.archive(ctx, f.Session, a); err != nil {
+				return fmt.Errorf("archive %d: %w", a.Result.Number, err)
+			}
+		}
+		return nil
+	})
+}
+
+// tapeFlush is the flush of one tape.
+type tapeFlush struct{ tape, flush int64 }
+
+// recordPositions records a flush of both tapes of a session.
+func recordPositions(ctx context.Context, tx *sql.Tx, session int64, positions [2]int64) (out [2]tapeFlush, err error) {
+	tapes, err := collect(ctx, tx, scanID,
+		"SELECT t.id FROM tapes t JOIN sessions s ON s.pair = t.pair WHERE s.id = ? ORDER BY t.side", session)
+	if err != nil {
+		return out, err
+	}
+	if len(tapes) != len(positions) {
+		return out, fmt.Errorf("its pair has %d tapes, not %d", len(tapes), len(positions))
+	}
+	now := time.Now().UnixNano()
+	for side, position := range positions {
+		out[side].tape = tapes[side]
+		out[side].flush, err = insert(ctx, tx, "INSERT INTO flushes (session, tape, tape_position, flushed) VALUES (?, ?, ?, ?)",
+			session, tapes[side], position, now)
+		if err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// recording is one call of RecordFlush.
+type recording struct {
+	tx      *sql.Tx
+	flushes [2]tapeFlush
+	member  *sql.Stmt
+	copy    *sql.Stmt
+	item    *sql.Stmt
+	claim   *sql.Stmt
+}
+
+func newRecording(ctx context.Context, tx *sql.Tx, flushes [2]tapeFlush) (*recording, error) {
+	r := &recording{tx: tx, flushes: flushes}
+	// The transaction closes its statements.
+	for _, s := range []struct {
+		stmt  **sql.Stmt
+		query string
+	}{
+		{&r.member, "UPDATE members SET md5 = ?, bad = ? WHERE archive = ? AND seq = ?"},
+		{&r.copy, `INSERT INTO copies (item, tape, archive, flush, verification, read_bytes, read_full, bad)
+			VALUES (?, ?, ?, ?, NULL, 0, 0, '')`},
+		{&r.item, "UPDATE items SET error = ? WHERE id = ?"},
+		{&r.claim, "DELETE FROM claims WHERE kind = 'item' AND target = ?"},
+	} {
+		var err error
+		if *s.stmt, err = tx.PrepareContext(ctx, s.query); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// archive records one flushed archive.
+func (r *recording) archive(ctx context.Context, session int64, a FlushedArchive) error {
+	if err := r.asPlanned(ctx, a); err != nil {
+		return err
+	}
+	goodItems, member := 0, 0
+	for seq, it := range a.Result.Items {
+		for i := range it.Entries {
+			e := &it.Entries[i]
+			if e.MD5 != (catalog.MD5{}) || e.Bad != "" {
+				if _, err := r.member.ExecContext(ctx, e.MD5[:], text(e.Bad), a.ID, member); err != nil {
+					return err
+				}
+			}
+			member++
+		}
+		bad := reasonOf(it)
+		if bad == "" {
+			goodItems++
+			for _, f := range r.flushes {
+				if _, err := r.copy.ExecContext(ctx, it.ID, f.tape, a.ID, f.flush); err != nil {
+					return err
+				}
+			}
+		} else if _, err := exec(ctx, r.tx, "UPDATE archive_items SET bad = ? WHERE archive = ? AND seq = ?", bad, a.ID, seq); err != nil {
+			return err
+		}
+		if _, err := r.item.ExecContext(ctx, bad, it.ID); err != nil {
+			return err
+		}
+		if _, err := r.claim.ExecContext(ctx, it.ID); err != nil {
+			return err
+		}
+	}
+	n, err := exec(ctx, r.tx, "UPDATE archives SET flushed = (SELECT MAX(flushed) FROM flushes WHERE id = ?), good = ? WHERE id = ? AND session = ? AND flushed = 0",
+		r.flushes[0].flush, goodItems, a.ID, session)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return fmt.Errorf("it is no archive of session %d that waits for a flush", session)
+	}
+	_, err = exec(ctx, r.tx, "INSERT INTO archive_crcs (archive, crcs) VALUES (?, ?)", a.ID, append([]byte{}, a.CRCs...))
+	return err
+}
+
+// asPlanned makes sure that what was flushed is what was planned, so that results go to the members they are of.
+func (r *recording) asPlanned(ctx context.Context, a FlushedArchive) error {
+	type planned struct {
+		item    int64
+		members int
+	}
+	plan, err := collect(ctx, r.tx, func(rows *sql.Rows) (p planned, err error) {
+		err = rows.Scan(&p.item, &p.members)
+		return p, err
+	}, "SELECT item, members FROM archive_items WHERE archive = ? ORDER BY seq", a.ID)
+	if err != nil {
+		return err
+	}
+	if len(plan) != len(a.Result.Items) {
+		return fmt.Errorf("%d items were planned and %d were written", len(plan), len(a.Result.Items))
+	}
+	for i, it := range a.Result.Items {
+		if it.ID != plan[i].item || len(it.Entries) != plan[i].members {
+			return fmt.Errorf("item %s (%d) with %d members was written where item %d with %d members was planned",
+				spell(it.Host, it.Path), it.ID, len(it.Entries), plan[i].item, plan[i].members)
+		}
+	}
+	return nil
+}
+
+// reasonOf says why an item is bad; empty if it is good.
+func reasonOf(it catalog.Item) string {
+	if it.Bad != "" {
+		return text(it.Bad)
+	}
+	for i := range it.Entries {
+		if e := &it.Entries[i]; e.Bad != "" {
+			return text(spell(e.Host, e.Path) + ": " + e.Bad)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,250 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"twintape/internal/catalog"
+)
+
+// ItemLook is what planning saw of an item when it listed its members.
+type ItemLook struct {
+	ID          int64
+	Bytes       int64 // sum of the members' sizes
+	Members     int64
+	Fingerprint catalog.MD5
+}
+
+// PlanArchive records an archive of a session with the planned place of every member, before anything of it is written,
+// and claims its items for the job; looks updates what is known of them. records is how many tape records the archive
+// fills. The error wraps ErrClaimed if a job has one of the items, ErrOnTape if one has copies; then nothing is recorded.
+func (l *Ledger) PlanArchive(ctx context.Context, job, session int64, a *catalog.Archive, records int64, looks []ItemLook) (id int64, err error) {
+	err = l.update(ctx, fmt.Sprintf("plan archive %d for job %d", a.Number, job), func(tx *sql.Tx) error {
+		if err := checkPlan(ctx, tx, job, session, a); err != nil {
+			return err
+		}
+		var bytes int64
+		for _, it := range a.Items {
+			bytes += dataBytes(it)
+		}
+		id, err = insert(ctx, tx, `INSERT INTO archives (session, number, tape_file, record, records, items, bytes, good, flushed)
+			VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0)`, session, a.Number, a.TapeFile, a.Record, records, len(a.Items), bytes)
+		if err != nil {
+			return err
+		}
+		if err := planItems(ctx, tx, job, id, a.Items); err != nil {
+			return err
+		}
+		for _, look := range looks {
+			if _, err := exec(ctx, tx, "UPDATE items SET bytes = ?, members = ?, fingerprint = ? WHERE id = ?",
+				look.Bytes, look.Members, look.Fingerprint[:], look.ID); err != nil {
+				return err
+			}
+		}
+		return insertMembers(ctx, tx, id, a)
+	})
+	return id, err
+}
+
+// checkPlan refuses archives that do not belong to the session, or could not be read from the ledger again as they are.
+func checkPlan(ctx context.Context, tx *sql.Tx, job, session int64, a *catalog.Archive) error {
+	if err := checkLive(ctx, tx, job); err != nil {
+		return err
+	}
+	s, err := one(ctx, tx, "s.id = ?", session)
+	if err != nil {
+		return err
+	}
+	if s.Job != job {
+		return fmt.Errorf("session %s belongs to job %d", s.UUID, s.Job)
+	}
+	if !s.Closed.IsZero() {
+		return fmt.Errorf("session %s is closed", s.UUID)
+	}
+	head, err := sessionHead(ctx, tx, session)
+	if err != nil {
+		return err
+	}
+	if a.Pair != head.Pair || a.Session != head.Session || a.Job != head.Job || a.RecordSize != head.RecordSize {
+		return fmt.Errorf("it is an archive of pair %s, session %s, job %s with records of %d bytes, not of pair %s, session %s, job %s with %d",
+			a.Pair, a.Session, a.Job, a.RecordSize, head.Pair, head.Session, head.Job, head.RecordSize)
+	}
+	for _, it := range a.Items {
+		for i := range it.Entries {
+			e := &it.Entries[i]
+			if _, ok := memberName(it, e); !ok {
+				return fmt.Errorf("member %s is not within its item %s", spell(e.Host, e.Path), spell(it.Host, it.Path))
+			}
+			if e.Place != (catalog.Place{}) && e.Archive != a.Number {
+				return fmt.Errorf("member %s is placed in archive %d", spell(e.Host, e.Path), e.Archive)
+			}
+		}
+	}
+	return nil
+}
+
+// planItems claims the items of an archive for a job and records their order.
+func planItems(ctx context.Context, tx *sql.Tx, job, archive int64, items []catalog.Item) error {
+	var first int64
+	for seq, it := range items {
+		spelled := spell(it.Host, it.Path)
+		var host string
+		var path []byte
+		var holder int64
+		var onTape bool
+		err := tx.QueryRowContext(ctx, `SELECT i.host, i.path, COALESCE(cl.job, 0), EXISTS (SELECT 1 FROM copies c WHERE c.item = i.id)
+			FROM items i LEFT JOIN claims cl ON cl.kind = 'item' AND cl.target = i.id WHERE i.id = ?`, it.ID).
+			Scan(&host, &path, &holder, &onTape)
+		switch {
+		case errors.Is(err, sql.ErrNoRows), err == nil && (host != it.Host || string(path) != it.Path):
+			return fmt.Errorf("item %d, %s, is %w", it.ID, spelled, ErrNotFound)
+		case err != nil:
+			return err
+		case holder != 0:
+			return fmt.Errorf("item %s is %w (job %d)", spelled, ErrClaimed, holder)
+		case onTape:
+			return fmt.Errorf("item %s is %w", spelled, ErrOnTape)
+		}
+		if _, err := exec(ctx, tx, "INSERT INTO claims (kind, target, job) VALUES ('item', ?, ?)", it.ID, job); err != nil {
+			return err
+		}
+		record := int64(0)
+		for i := range it.Entries {
+			if it.Entries[i].Type.OnTape() {
+				record = it.Entries[i].Record
+				break
+			}
+		}
+		if _, err := exec(ctx, tx, `INSERT INTO archive_items (archive, seq, item, host, path, first_member, members, record, bytes, bad)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			archive, seq, it.ID, it.Host, bytesOf(it.Path), first, len(it.Entries), record, dataBytes(it), text(it.Bad)); err != nil {
+			return err
+		}
+		first += int64(len(it.Entries))
+	}
+	return nil
+}
+
+// memberColumns are the columns of a member in the order of memberValues and scanMember, after its archive and seq.
+const memberColumns = `name, type, size, mode, mtime_s, mtime_ns, ctime_s, ctime_ns, uid, gid, user_name, group_name, link,
+  xattrs, md5, bad, record, byte_offset, header`
+
+const (
+	memberValuesCount = 21  // archive, seq and memberColumns
+	membersAtOnce     = 100 // rows of one INSERT, which is as fast as more
+)
+
+func insertMembers(ctx context.Context, tx *sql.Tx, archive int64, a *catalog.Archive) error {
+	row := "(" + marks(memberValuesCount) + ")"
+	insertRows := func(n int) string {
+		return "INSERT INTO members (archive, seq, " + memberColumns + ") VALUES " + strings.TrimSuffix(strings.Repeat(row+",", n), ",")
+	}
+	many, err := tx.PrepareContext(ctx, insertRows(membersAtOnce))
+	if err != nil {
+		return err
+	}
+	values := make([]any, 0, membersAtOnce*memberValuesCount)
+	seq := int64(0)
+	for _, it := range a.Items {
+		for i := range it.Entries {
+			more, err := memberValues(it, &it.Entries[i])
+			if err != nil {
+				return err
+			}
+			values = append(append(values, archive, seq), more...)
+			seq++
+			if len(values) == cap(values) {
+				if _, err := many.ExecContext(ctx, values...); err != nil {
+					return err
+				}
+				values = values[:0]
+			}
+		}
+	}
+	if len(values) == 0 {
+		return nil
+	}
+	_, err = tx.ExecContext(ctx, insertRows(len(values)/memberValuesCount), values...)
+	return err
+}
+
+func memberValues(it catalog.Item, e *catalog.Entry) ([]any, error) {
+	name, _ := memberName(it, e)
+	var xattrs, md5, record, offset, header any
+	if e.Xattrs != nil {
+		// As pairs of byte strings: neither names nor values need be UTF-8, which a JSON object's would have to be.
+		var pairs [][2][]byte
+		for k, v := range e.Xattrs {
+			pairs = append(pairs, [2][]byte{[]byte(k), []byte(v)})
+		}
+		packed, err := json.Marshal(pairs)
+		if err != nil {
+			return nil, err
+		}
+		xattrs = packed
+	}
+	if e.MD5 != (catalog.MD5{}) {
+		md5 = e.MD5[:]
+	}
+	if e.Place != (catalog.Place{}) {
+		record, offset, header = e.Record, e.Offset, e.Header
+	}
+	return []any{
+		bytesOf(name), string(e.Type), e.Size, e.Mode, e.MTime.Unix(), e.MTime.Nanosecond(), e.CTime.Unix(), e.CTime.Nanosecond(),
+		e.UID, e.GID, bytesOf(e.User), bytesOf(e.Group), bytesOf(e.Link), xattrs, md5, text(e.Bad), record, offset, header,
+	}, nil
+}
+
+// memberName is what follows the item's path in the member's; false if the member is not within the item.
+func memberName(it catalog.Item, e *catalog.Entry) (string, bool) {
+	if e.Host != it.Host {
+		return "", false
+	}
+	if e.Path == it.Path {
+		return "", true
+	}
+	return strings.CutPrefix(e.Path, below(it.Path))
+}
+
+// memberPath is the path of the member with a name.
+func memberPath(item, name string) string {
+	if name == "" {
+		return item
+	}
+	return below(item) + name
+}
+
+func dataBytes(it catalog.Item) (n int64) {
+	for i := range it.Entries {
+		if it.Entries[i].Type == catalog.File {
+			n += it.Entries[i].Size
+		}
+	}
+	return n
+}
+
+// DropUnflushed forgets the archives of a session that are planned and not flushed. Their items wait again.
+func (l *Ledger) DropUnflushed(ctx context.Context, session int64) error {
+	return l.update(ctx, fmt.Sprintf("drop what session %d did not flush", session), func(tx *sql.Tx) error {
+		return dropUnflushed(ctx, tx, session)
+	})
+}
+
+func dropUnflushed(ctx context.Context, tx *sql.Tx, session int64) error {
+	const planned = "(SELECT id FROM archives WHERE session = ? AND flushed = 0)"
+	for _, statement := range []string{
+		"DELETE FROM claims WHERE kind = 'item' AND target IN (SELECT item FROM archive_items WHERE archive IN " + planned + ")",
+		"DELETE FROM members WHERE archive IN " + planned,
+		"DELETE FROM archive_items WHERE archive IN " + planned,
+		"DELETE FROM archives WHERE session = ? AND flushed = 0",
+	} {
+		if _, err := exec(ctx, tx, statement, session); err != nil {
+			return err
+		}
+	}
+	return nil
+}

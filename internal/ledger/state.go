@@ -1,0 +1,221 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+)
+
+// good is the condition that a copy c counts.
+const good = "c.verification IS NOT NULL AND c.bad = ''"
+
+// verifiedTwice is the condition that item i is archived. A copy's key is item and tape, so two copies are on two tapes.
+const verifiedTwice = "((SELECT COUNT(*) FROM copies c WHERE c.item = i.id AND " + good + ") >= 2)"
+
+// readTwice is the condition that item i was read back in full from two tapes.
+const readTwice = "((SELECT COUNT(*) FROM copies c WHERE c.item = i.id AND c.read_full = 1 AND " + good + ") >= 2)"
+
+// itemQuery is the query of items with their state, which has no other definition than this one, and their copies, one
+// row a copy. %s takes conditions on i, whose columns are those of table items, state and job.
+func itemQuery(deletableAfter string) (string, error) {
+	deletable := readTwice
+	switch deletableAfter {
+	case "", "full":
+	case "sample":
+		deletable = verifiedTwice
+	default:
+		return "", fmt.Errorf("deletable_after is %q: it must be \"full\" or \"sample\"", deletableAfter)
+	}
+	return `
+SELECT i.id, i.host, i.path, i.version, i.bytes, i.members, i.fingerprint, i.queued, i.error, i.state, i.job,
+  COALESCE(t.barcode, ''), COALESCE(a.number, 0), COALESCE(a.tape_file, 0), COALESCE(ai.record, 0), COALESCE(f.flushed, 0),
+  COALESCE(v.ended, 0), COALESCE(v.drive, ''), COALESCE(v.sample, 0),
+  COALESCE(c.read_bytes, 0), COALESCE(c.read_full, 0), COALESCE(c.bad, '')
+FROM (
+  SELECT i.*, COALESCE(cl.job, 0) AS job, CASE
+    WHEN ` + deletable + ` THEN '` + string(Deletable) + `'
+    WHEN ` + verifiedTwice + ` THEN '` + string(Archived) + `'
+    WHEN EXISTS (SELECT 1 FROM copies c WHERE c.item = i.id) THEN '` + string(Written) + `'
+    WHEN cl.job IS NOT NULL THEN '` + string(Claimed) + `'
+    WHEN i.error <> '' THEN '` + string(Failed) + `'
+    ELSE '` + string(Queued) + `' END AS state
+  FROM items i LEFT JOIN claims cl ON cl.kind = 'item' AND cl.target = i.id
+) i
+LEFT JOIN copies c ON c.item = i.id
+LEFT JOIN tapes t ON t.id = c.tape
+LEFT JOIN archives a ON a.id = c.archive
+LEFT JOIN archive_items ai ON ai.item = c.item AND ai.archive = c.archive
+LEFT JOIN flushes f ON f.id = c.flush
+LEFT JOIN verifications v ON v.id = c.verification
+WHERE %s ORDER BY i.id, c.tape`, nil
+}
+
+// selectItems streams the items that fit the conditions, in queue order, each with its copies.
+func (l *Ledger) selectItems(ctx context.Context, q querier, where string, args ...any) iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		rows, err := q.QueryContext(ctx, fmt.Sprintf(l.items, where), args...)
+		if err != nil {
+			yield(Item{}, err)
+			return
+		}
+		defer rows.Close()
+		var it Item
+		for rows.Next() {
+			next, c, err := scanItem(rows)
+			if err != nil {
+				yield(Item{}, err)
+				return
+			}
+			if next.ID != it.ID {
+				if it.ID != 0 && !yield(it, nil) {
+					return
+				}
+				it = next
+			}
+			if c.Barcode != "" {
+				it.Copies = append(it.Copies, c)
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield(Item{}, err)
+			return
+		}
+		if it.ID != 0 {
+			yield(it, nil)
+		}
+	}
+}
+
+func scanItem(rows *sql.Rows) (it Item, c Copy, err error) {
+	var path []byte
+	err = rows.Scan(&it.ID, &it.Host, &path, &it.Version, &it.Bytes, &it.Members, sum{&it.Fingerprint}, instant{&it.Queued},
+		&it.Error, &it.State, &it.Job, &c.Barcode, &c.Archive, &c.TapeFile, &c.Record, instant{&c.Flushed},
+		instant{&c.Verified}, &c.Drive, &c.Sample, &c.Read, &c.Full, &c.Bad)
+	it.Path = string(path)
+	return it, c, err
+}
+
+// idsAtOnce is how many ids are asked for in one query.
+const idsAtOnce = 1000
+
+// Items streams the items that fit the filter, in queue order, each with its copies.
+func (l *Ledger) Items(ctx context.Context, f Filter) iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		left := f.Limit
+		for it, err := range l.filtered(ctx, f) {
+			if err != nil {
+				yield(Item{}, l.failed("list items", err))
+				return
+			}
+			if !yield(it, nil) {
+				return
+			}
+			if left--; left == 0 {
+				return
+			}
+		}
+	}
+}
+
+// filtered is Items without the limit.
+func (l *Ledger) filtered(ctx context.Context, f Filter) iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		var where []string
+		var args []any
+		if len(f.States) > 0 {
+			where = append(where, "i.state IN ("+marks(len(f.States))+")")
+			for _, s := range f.States {
+				args = append(args, string(s))
+			}
+		}
+		if f.Host != "" {
+			where, args = append(where, "i.host = ?"), append(args, f.Host)
+		}
+		var p pattern
+		if f.Pattern != "" {
+			var err error
+			if p, err = parsePattern(f.Pattern); err != nil {
+				yield(Item{}, err)
+				return
+			}
+			condition, more := p.condition()
+			where, args = append(where, condition), append(args, more...)
+		}
+		if len(where) == 0 {
+			where = append(where, "1 = 1")
+		}
+		query := strings.Join(where, " AND ")
+
+		pass := func(items iter.Seq2[Item, error]) bool {
+			for it, err := range items {
+				if err == nil && f.Pattern != "" {
+					var fits bool
+					if fits, err = l.fits(ctx, p, it); err == nil && !fits {
+						continue
+					}
+				}
+				if !yield(it, err) || err != nil {
+					return false
+				}
+			}
+			return true
+		}
+		if len(f.IDs) == 0 {
+			pass(l.selectItems(ctx, l.db, query, args...))
+			return
+		}
+		ids := slices.Compact(slices.Sorted(slices.Values(f.IDs)))
+		for some := range slices.Chunk(ids, idsAtOnce) {
+			if !pass(l.selectItems(ctx, l.db, query+" AND i.id IN ("+marks(len(some))+")", append(slices.Clip(args), anys(some)...)...)) {
+				return
+			}
+		}
+	}
+}
+
+func anys(ids []int64) []any {
+	out := make([]any, len(ids))
+	for i, id := range ids {
+		out[i] = id
+	}
+	return out
+}
+
+// ItemByPath returns the latest version of the item at a path, or an error that wraps ErrNotFound.
+func (l *Ledger) ItemByPath(ctx context.Context, host, path string) (Item, error) {
+	var latest Item
+	for it, err := range l.selectItems(ctx, l.db, "i.path_hash = ? AND i.host = ? AND i.path = ?",
+		pathHash(host, path), host, bytesOf(path)) {
+		if err != nil {
+			return Item{}, l.failed("look item "+spell(host, path)+" up", err)
+		}
+		if it.Version > latest.Version {
+			latest = it
+		}
+	}
+	if latest.ID == 0 {
+		return Item{}, l.failed("look item "+spell(host, path)+" up", ErrNotFound)
+	}
+	return latest, nil
+}
+
+// NextQueued returns up to limit items behind afterID, in queue order, that wait for a job: queued or failed, claimed by
+// none, and not attempted by this job before. Job 0 has attempted nothing.
+func (l *Ledger) NextQueued(ctx context.Context, job, afterID int64, limit int) ([]Item, error) {
+	var next []Item
+	for it, err := range l.selectItems(ctx, l.db, `i.id > ? AND i.state IN (?, ?) AND NOT EXISTS (
+			SELECT 1 FROM archive_items x JOIN archives xa ON xa.id = x.archive JOIN sessions s ON s.id = xa.session
+			WHERE x.item = i.id AND s.job = ?)`, afterID, Queued, Failed, job) {
+		if err != nil {
+			return nil, l.failed("read the queue", err)
+		}
+		next = append(next, it)
+		if len(next) == limit {
+			break
+		}
+	}
+	return next, nil
+}

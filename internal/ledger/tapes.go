@@ -1,0 +1,107 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// A tape's use follows from what was flushed to its pair: both twins are alike.
+const tapeQuery = `
+SELECT t.id, t.barcode, t.uuid, COALESCE(p.uuid, ''), t.side, t.state, t.why, COALESCE(p.record_size, 0), t.capacity,
+  COALESCE(p.record_size, 0) * (
+    (SELECT COALESCE(SUM(a.records), 0) FROM archives a JOIN sessions s ON s.id = a.session WHERE s.pair = t.pair AND a.flushed <> 0)
+    + (SELECT COALESCE(SUM(s.catalog_records), 0) FROM sessions s WHERE s.pair = t.pair)),
+  t.serial, t.added, t.written, COALESCE(cl.job, 0)
+FROM tapes t LEFT JOIN pairs p ON p.id = t.pair LEFT JOIN claims cl ON cl.kind = 'tape' AND cl.target = t.id`
+
+func scanTape(rows *sql.Rows) (t Tape, err error) {
+	err = rows.Scan(&t.ID, &t.Barcode, &t.UUID, &t.Pair, &t.Side, &t.State, &t.Why, &t.RecordSize, &t.Capacity, &t.Used,
+		&t.Serial, instant{&t.Added}, instant{&t.Written}, &t.Job)
+	return t, err
+}
+
+// AddTape makes a blank cartridge known and returns its id. Of t, Barcode, Serial and Capacity are used. The error wraps
+// ErrDuplicate if the barcode is known.
+func (l *Ledger) AddTape(ctx context.Context, t Tape) (id int64, err error) {
+	err = l.update(ctx, "add tape "+t.Barcode, func(tx *sql.Tx) error {
+		if t.Barcode == "" {
+			return errors.New("a tape without a barcode cannot be told from others")
+		}
+		known, err := collect(ctx, tx, scanID, "SELECT id FROM tapes WHERE barcode = ?", t.Barcode)
+		if err != nil {
+			return err
+		}
+		if len(known) > 0 {
+			return fmt.Errorf("a tape with this barcode is %w", ErrDuplicate)
+		}
+		id, err = insert(ctx, tx, `INSERT INTO tapes (barcode, uuid, side, state, why, capacity, serial, added, written)
+			VALUES (?, '', 0, ?, '', ?, ?, ?, 0)`, t.Barcode, TapeBlank, t.Capacity, text(t.Serial), time.Now().UnixNano())
+		return err
+	})
+	return id, err
+}
+
+// Tapes returns all tapes, ordered by barcode.
+func (l *Ledger) Tapes(ctx context.Context) ([]Tape, error) {
+	tapes, err := collect(ctx, l.db, scanTape, tapeQuery+" ORDER BY t.barcode")
+	return tapes, l.failed("list the tapes", err)
+}
+
+// Tape returns the tape with a barcode, or an error that wraps ErrNotFound.
+func (l *Ledger) Tape(ctx context.Context, barcode string) (Tape, error) {
+	t, err := tape(ctx, l.db, barcode)
+	return t, l.failed("look tape "+barcode+" up", err)
+}
+
+func tape(ctx context.Context, q querier, barcode string) (Tape, error) {
+	tapes, err := collect(ctx, q, scanTape, tapeQuery+" WHERE t.barcode = ?", barcode)
+	if err != nil {
+		return Tape{}, err
+	}
+	if len(tapes) == 0 {
+		return Tape{}, fmt.Errorf("tape %s is %w; `twintape tapes` lists the known ones", barcode, ErrNotFound)
+	}
+	return tapes[0], nil
+}
+
+// SetTapeState records what a tape may be used for from now on, and why. A tape that belongs to a pair never becomes
+// blank again, and one that belongs to none is not written.
+func (l *Ledger) SetTapeState(ctx context.Context, barcode string, state TapeState, why string) error {
+	return l.update(ctx, fmt.Sprintf("mark tape %s as %s", barcode, state), func(tx *sql.Tx) error {
+		t, err := tape(ctx, tx, barcode)
+		if err != nil {
+			return err
+		}
+		switch state {
+		case TapeBlank:
+			if t.Pair != "" {
+				return fmt.Errorf("it belongs to pair %s, and the ledger counts what lies on it", t.Pair)
+			}
+		case TapeWritten:
+			if t.Pair == "" {
+				return errors.New("it belongs to no pair")
+			}
+		case TapeSuspect, TapeRetired:
+		default:
+			return errors.New("no such state")
+		}
+		_, err = exec(ctx, tx, "UPDATE tapes SET state = ?, why = ? WHERE id = ?", state, text(why), t.ID)
+		return err
+	})
+}
+
+// SetTapeMedium records what a drive told of the cartridge: its serial number, empty where not readable, and its native
+// capacity in bytes, 0 where unknown.
+func (l *Ledger) SetTapeMedium(ctx context.Context, barcode, serial string, capacity int64) error {
+	return l.update(ctx, "record the medium of tape "+barcode, func(tx *sql.Tx) error {
+		t, err := tape(ctx, tx, barcode)
+		if err != nil {
+			return err
+		}
+		_, err = exec(ctx, tx, "UPDATE tapes SET serial = ?, capacity = ? WHERE id = ?", text(serial), capacity, t.ID)
+		return err
+	})
+}

@@ -1,0 +1,123 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// RecordVerification records what reading a tape back found. A good one counts for the copies it lists. One that is not
+// good takes all copies on the tape out of the count, whatever was found of them before; only a good verification in full
+// brings them back, each copy that it lists as fully read.
+func (l *Ledger) RecordVerification(ctx context.Context, v Verification) error {
+	return l.update(ctx, "record a verification of tape "+v.Barcode, func(tx *sql.Tx) error {
+		t, err := tape(ctx, tx, v.Barcode)
+		if err != nil {
+			return err
+		}
+		var job any
+		if v.Job != 0 {
+			job = v.Job
+		}
+		id, err := insert(ctx, tx, `INSERT INTO verifications
+			(tape, job, began, ended, drive, seed, sample, good, reason, bytes_total, bytes_read)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			t.ID, job, nanos(v.Began), nanos(v.Ended), text(v.Drive), int64(v.Seed), v.Sample, v.Good, text(v.Reason), v.BytesTotal, v.BytesRead)
+		if err != nil {
+			return err
+		}
+		if v.Good {
+			return countCopies(ctx, tx, t.ID, id, v)
+		}
+		return discountCopies(ctx, tx, t.ID, v)
+	})
+}
+
+// countCopies lets a good verification count for the copies it lists.
+func countCopies(ctx context.Context, tx *sql.Tx, tape, id int64, v Verification) error {
+	if v.Ended.IsZero() {
+		return errors.New("a good verification has an end")
+	}
+	// What an earlier verification read in full stays read in full: a sample that is good takes nothing away from it.
+	sampled, err := tx.PrepareContext(ctx, `UPDATE copies SET verification = ?,
+		read_bytes = CASE WHEN read_bytes > ? THEN read_bytes ELSE ? END, read_full = CASE WHEN read_full > ? THEN read_full ELSE ? END
+		WHERE item = ? AND tape = ? AND bad = ''`)
+	if err != nil {
+		return err
+	}
+	healed, err := tx.PrepareContext(ctx, `UPDATE copies SET verification = ?, read_bytes = ?, read_full = 1, bad = ''
+		WHERE item = ? AND tape = ?`)
+	if err != nil {
+		return err
+	}
+	for _, c := range v.Copies {
+		if c.Bad != "" {
+			return fmt.Errorf("the verification is good, but the copy of item %d is bad: %s", c.Item, c.Bad)
+		}
+		if err := checkCopy(ctx, tx, c.Item, tape); err != nil {
+			return err
+		}
+		if c.Full && v.Sample >= 1 {
+			_, err = healed.ExecContext(ctx, id, c.Read, c.Item, tape)
+		} else {
+			full := 0
+			if c.Full {
+				full = 1
+			}
+			_, err = sampled.ExecContext(ctx, id, c.Read, c.Read, full, full, c.Item, tape)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// discountCopies takes all copies on a tape out of the count.
+func discountCopies(ctx context.Context, tx *sql.Tx, tape int64, v Verification) error {
+	reason := v.Reason
+	if reason == "" {
+		return errors.New("a verification that is not good needs a reason")
+	}
+	bad := fmt.Sprintf("tape %s failed its verification: %s", v.Barcode, reason)
+	if _, err := exec(ctx, tx, "UPDATE copies SET verification = NULL, read_bytes = 0, read_full = 0, bad = ? WHERE tape = ?",
+		text(bad), tape); err != nil {
+		return err
+	}
+	for _, c := range v.Copies {
+		if err := checkCopy(ctx, tx, c.Item, tape); err != nil {
+			return err
+		}
+		if c.Bad == "" {
+			continue
+		}
+		if _, err := exec(ctx, tx, "UPDATE copies SET bad = ? WHERE item = ? AND tape = ?", text(c.Bad), c.Item, tape); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkCopy(ctx context.Context, tx *sql.Tx, item, tape int64) error {
+	var one int
+	err := tx.QueryRowContext(ctx, "SELECT 1 FROM copies WHERE item = ? AND tape = ?", item, tape).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = fmt.Errorf("a copy of item %d on it is %w", item, ErrNotFound)
+	}
+	return err
+}
+
+// Verifications returns the history of a tape, the oldest first. What each found of single copies is not kept; Item.Copies
+// tells what counts now.
+func (l *Ledger) Verifications(ctx context.Context, barcode string) ([]Verification, error) {
+	all, err := collect(ctx, l.db, func(rows *sql.Rows) (v Verification, err error) {
+		var seed int64
+		err = rows.Scan(&v.Job, instant{&v.Began}, instant{&v.Ended}, &v.Drive, &seed, &v.Sample, &v.Good, &v.Reason,
+			&v.BytesTotal, &v.BytesRead)
+		v.Barcode, v.Seed = barcode, uint64(seed)
+		return v, err
+	}, `SELECT COALESCE(v.job, 0), v.began, v.ended, v.drive, v.seed, v.sample, v.good, v.reason, v.bytes_total, v.bytes_read
+		FROM verifications v JOIN tapes t ON t.id = v.tape WHERE t.barcode = ? ORDER BY v.id`, barcode)
+	return all, l.failed("list the verifications of tape "+barcode, err)
+}
