@@ -27,7 +27,13 @@ const block = 512
 // ownHost is the top folder of what twintape adds to a tape file; no host may have this name.
 const ownHost = ".twintape"
 
+// Extended attributes are spelled as GNU tar spells them.
 const xattrKey = "SCHILY.xattr."
+
+var (
+	xattrEscaper   = strings.NewReplacer("%", "%25", "=", "%3D")
+	xattrUnescaper = strings.NewReplacer("%25", "%", "%3D", "=")
+)
 
 // EntryError says why a member cannot be written to a tape as it is. It is found at planning and fails the member's item.
 type EntryError struct {
@@ -103,7 +109,7 @@ func writeHeader(w io.Writer, e *Entry) error {
 	if len(e.Xattrs) > 0 {
 		h.PAXRecords = make(map[string]string, len(e.Xattrs))
 		for k, v := range e.Xattrs {
-			h.PAXRecords[xattrKey+k] = v
+			h.PAXRecords[xattrKey+xattrEscaper.Replace(k)] = v
 		}
 	}
 	var n counter
@@ -117,7 +123,8 @@ func writeHeader(w io.Writer, e *Entry) error {
 }
 
 // ParseHeader reads one member's header, extended headers included, from the beginning of b, which may go on behind it.
-// It returns the member, without Place.Archive, Record and Offset, and the header's length.
+// It returns the member, without Place.Archive, Record and Offset, and the header's length in bytes. io.EOF: b is empty, or
+// begins with the zero blocks that end a tar.
 func ParseHeader(b []byte) (Entry, int, error) {
 	e, n, err := readHeader(bytes.NewReader(b))
 	if err != nil {
@@ -137,8 +144,11 @@ func readHeader(r io.Reader) (Entry, int, error) {
 	if errors.Is(err, io.EOF) {
 		return Entry{}, 0, io.EOF
 	}
+	if errors.Is(err, tar.ErrHeader) || errors.Is(err, tar.ErrFieldTooLong) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("%w: tar header: %w", ErrFormat, err)
+	}
 	if err != nil {
-		return Entry{}, 0, fmt.Errorf("%w: tar header: %w", ErrFormat, err)
+		return Entry{}, 0, err
 	}
 	host, rest, ok := strings.Cut(h.Name, "/")
 	e := Entry{
@@ -186,7 +196,7 @@ func readHeader(r io.Reader) (Entry, int, error) {
 		if e.Xattrs == nil {
 			e.Xattrs = map[string]string{}
 		}
-		e.Xattrs[name] = v
+		e.Xattrs[xattrUnescaper.Replace(name)] = v
 	}
 	return e, int(n), nil
 }
@@ -233,8 +243,8 @@ func (e *Entry) check() error {
 		return e.refuse("a user's or group's name has at most %d bytes and no NUL", maxName)
 	}
 	for k := range e.Xattrs {
-		if k == "" || len(k) > maxName || strings.ContainsAny(k, "=\x00") {
-			return e.refuse("extended attribute %q: its name cannot be written to a tar header", clip(k))
+		if k == "" || len(k) > maxName || strings.Contains(k, "\x00") {
+			return e.refuse("the name %q of an extended attribute has not 1 to %d bytes without NUL", clip(k), maxName)
 		}
 	}
 	return nil

@@ -142,7 +142,7 @@ type lineReader struct {
 	n    int64  // lines read
 }
 
-func newLineReader(r io.Reader) *lineReader { return &lineReader{r: bufio.NewReaderSize(r, 64<<10)} }
+func newLineReader(r io.Reader) *lineReader { return &lineReader{r: bufio.NewReaderSize(r, 16<<10)} }
 
 // read takes the next line. io.EOF: there is none.
 func (l *lineReader) read() error {

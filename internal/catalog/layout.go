@@ -33,6 +33,9 @@ func (a *Archive) Layout() (Layout, error) {
 	if err := a.check(); err != nil {
 		return Layout{}, err
 	}
+	if err := a.checkItems(); err != nil {
+		return Layout{}, err
+	}
 	manifest, err := a.manifestSize()
 	if err != nil {
 		return Layout{}, err
@@ -150,6 +153,9 @@ func (a *Archive) pieces(p *pieces) error {
 	if err := a.check(); err != nil {
 		return err
 	}
+	if err := a.checkItems(); err != nil {
+		return err
+	}
 	manifest, err := a.manifestSize()
 	if err != nil {
 		return err
@@ -212,7 +218,7 @@ func (a *Archive) sums(size int64) *Entry {
 	return own(a.Session, strconv.Itoa(a.Number)+".MD5SUMS", size, time.Unix(0, 0))
 }
 
-// check looks at the archive's numbers and at what its items hold, not at the members' metadata.
+// check looks at the archive's numbers, not at its items.
 func (a *Archive) check() error {
 	if err := checkUUIDs(a.Pair, a.Session, a.Job); err != nil {
 		return err
@@ -224,6 +230,11 @@ func (a *Archive) check() error {
 		return fmt.Errorf("%w: archive %d in tape file %d at record %d: the label has tape file and record 0, archives count from 1",
 			ErrFormat, a.Number, a.TapeFile, a.Record)
 	}
+	return nil
+}
+
+// checkItems tells whether every item's members lie in it.
+func (a *Archive) checkItems() error {
 	for i := range a.Items {
 		if err := a.Items[i].check(); err != nil {
 			return err
@@ -232,7 +243,7 @@ func (a *Archive) check() error {
 	return nil
 }
 
-// check tells whether the item's members lie in it.
+// check tells whether the item's members, and the first names of its hard links, lie in it.
 func (it *Item) check() error {
 	for i := range it.Entries {
 		e := &it.Entries[i]

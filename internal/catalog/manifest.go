@@ -88,8 +88,11 @@ func ReadManifest(r io.Reader) (*Archive, error) {
 				return nil, err
 			}
 			e := Entry{Host: it.Host, Type: m.Type, Size: m.Size}
-			if e.Path, err = join(m.Path, m.PathB64); err != nil || !m.Type.OnTape() {
-				return nil, l.bad("path or type of a member")
+			if e.Path, err = join(m.Path, m.PathB64); err == nil {
+				err = checkPath(e.Host, e.Path)
+			}
+			if err != nil || !within(it.Path, e.Path) || !m.Type.OnTape() || m.Size < 0 || m.Size > maxSize {
+				return nil, l.bad("path, type or size of a member")
 			}
 			it.Entries = append(it.Entries, e)
 			members++

@@ -56,6 +56,9 @@ func (s *Session) checkArchive(a *Archive, records int64, last *span) error {
 	if err := a.check(); err != nil {
 		return err
 	}
+	if err := a.checkItems(); err != nil {
+		return fmt.Errorf("%w: %w", ErrFormat, err)
+	}
 	// A filemark takes a logical block number, so there is at least one between archives.
 	if a.Number <= last.number || a.TapeFile <= last.tapeFile || a.Record <= last.end || records < 1 || records > maxSize/int64(s.RecordSize) {
 		return fmt.Errorf("%w: archive %d in tape file %d, %d records from %d on, cannot lie behind archive %d in tape file %d up to %d",
