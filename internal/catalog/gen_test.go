@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,30 +76,38 @@ func item(t *rapid.T, number int, maxData int64) Item {
 	root := draw(t, Dir)
 	root.Host, root.Path = host, it.Path
 	it.Entries = []Entry{root}
-	dirs, files, seen := []string{it.Path}, []string{}, map[string]bool{}
+	dirs, seen := []string{it.Path}, map[string]bool{}
 	for range rapid.IntRange(0, 12).Draw(t, "members") {
-		kinds := []Type{File, File, File, Dir, Symlink, Socket, FIFO, Device}
-		if len(files) > 0 {
-			kinds = append(kinds, Hardlink)
-		}
-		e := draw(t, kinds...)
+		e := draw(t, File, File, File, Dir, Symlink, Hardlink, Socket, FIFO, Device)
 		e.Host, e.Path = host, path.Join(rapid.SampledFrom(dirs).Draw(t, "dir"), name().Draw(t, "name"))
 		if seen[e.Path] || len(e.Path) > 3000 {
 			continue
 		}
 		seen[e.Path] = true
+		if e.Type == Dir {
+			dirs = append(dirs, e.Path)
+		}
+		it.Entries = append(it.Entries, e)
+	}
+	// Depth first: what a directory holds follows it without a gap.
+	slices.SortFunc(it.Entries, func(a, b Entry) int {
+		return strings.Compare(strings.ReplaceAll(a.Path, "/", "\x00"), strings.ReplaceAll(b.Path, "/", "\x00"))
+	})
+	var files []string
+	for i := range it.Entries {
+		e := &it.Entries[i]
+		if e.Type == Hardlink && len(files) == 0 {
+			e.Type = File
+		}
 		switch e.Type {
 		case File:
 			files = append(files, e.Path)
 			e.Size = rapid.OneOf(rapid.Int64Range(0, maxData), rapid.Just[int64](0), rapid.Int64Range(0, min(maxData, 2000))).Draw(t, "size")
-		case Dir:
-			dirs = append(dirs, e.Path)
 		case Symlink:
 			e.Link = rapid.OneOf(name(), rapid.Just("../../x"), rapid.Just("/etc/passwd"), rapid.Just(strings.Repeat("l/", 2000))).Draw(t, "target")
 		case Hardlink:
 			e.Link = rapid.SampledFrom(files).Draw(t, "first name")
 		}
-		it.Entries = append(it.Entries, e)
 	}
 	return it
 }
