@@ -1,0 +1,191 @@
+package virtual
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"twintape/internal/tape"
+)
+
+// The words of a SIMH magtape image ("SIMH Magtape Representation and Handling", R. Supnik): a record is its length, its
+// data padded to even, and the length again, all 32-bit little-endian. The top four bits of a length are its class.
+const (
+	markWord     = 0          // filemark
+	endWord      = 0xFFFFFFFF // end of medium
+	gapWord      = 0xFFFFFFFE // erase gap
+	reservedWord = 0xFF000000 // from here to gapWord nothing is defined
+	lengthBits   = 0x0FFFFFFF
+	badClass     = 8
+	wordSize     = 4
+)
+
+// indexStep is every how many blocks the image remembers an offset.
+const indexStep = 256
+
+// object is what lies at one place of an image.
+type object struct {
+	mark   bool  // a filemark; otherwise a record
+	bad    bool  // a record of class "bad data"
+	length int   // of the record's data
+	size   int64 // in the image
+}
+
+// errEnd says that nothing more was written. It is the image's own word for end of data.
+var errEnd = errors.New("end of data")
+
+// image is a cartridge's file with a place in it. What was written last is followed by the end-of-medium word; what may
+// lie behind it in the file means nothing, so that a file that was allocated before stays allocated while it is written.
+type image struct {
+	file  *os.File
+	size  int64 // of the file
+	off   int64
+	block int64
+	index []int64 // offsets of blocks 0, indexStep, 2 × indexStep, …, as far as the image was passed
+}
+
+func newImage(f *os.File) (*image, error) {
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return &image{file: f, size: fi.Size(), index: []int64{0}}, nil
+}
+
+func (m *image) rewind() { m.off, m.block = 0, 0 }
+
+// peek tells what lies at the place, passing gaps. A file that ends within an object was cut there: the object does not
+// exist.
+func (m *image) peek() (object, error) {
+	for {
+		word, err := m.word(m.off)
+		switch {
+		case err != nil:
+			return object{}, err
+		case word == endWord:
+			return object{}, errEnd
+		case word == gapWord:
+			m.off += wordSize
+			continue
+		case word >= reservedWord:
+			return object{}, fmt.Errorf("reserved word %08X at byte %d of %s: it is no SIMH magtape image", word, m.off, m.file.Name())
+		case word == markWord:
+			return object{mark: true, size: wordSize}, nil
+		}
+		o := object{length: int(word & lengthBits), bad: word>>28 == badClass}
+		o.size = 2*wordSize + int64(o.length+o.length&1)
+		trailer, err := m.word(m.off + o.size - wordSize)
+		if err == nil && trailer != word {
+			err = errEnd
+		}
+		return o, err
+	}
+}
+
+func (m *image) word(off int64) (uint32, error) {
+	if off+wordSize > m.size {
+		return 0, errEnd
+	}
+	var b [wordSize]byte
+	if _, err := m.file.ReadAt(b[:], off); err != nil {
+		return 0, err
+	}
+	return binary.LittleEndian.Uint32(b[:]), nil
+}
+
+// pass moves behind the object at the place.
+func (m *image) pass(o object) {
+	m.off += o.size
+	m.block++
+	if m.block%indexStep == 0 && int(m.block/indexStep) == len(m.index) {
+		m.index = append(m.index, m.off)
+	}
+}
+
+// locate moves to a block, or to the end of data if that comes before, with errEnd.
+func (m *image) locate(block int64) error {
+	if known := min(block/indexStep, int64(len(m.index)-1)); block < m.block || known*indexStep > m.block {
+		m.block, m.off = known*indexStep, m.index[known]
+	}
+	for m.block < block {
+		o, err := m.peek()
+		if err != nil {
+			return err
+		}
+		m.pass(o)
+	}
+	return nil
+}
+
+// read reads the record or passes the filemark at the place.
+func (m *image) read(p []byte) (int, error) {
+	o, err := m.peek()
+	if err != nil {
+		return 0, err
+	}
+	at := m.off + wordSize
+	m.pass(o)
+	switch {
+	case o.mark:
+		return 0, tape.ErrFilemark
+	case o.bad:
+		return 0, &tape.SenseError{Key: 3, ASC: 0x11, Text: "medium error: the record cannot be read"}
+	case o.length > len(p):
+		return 0, tape.ErrShortBuffer
+	}
+	n, err := m.file.ReadAt(p[:o.length], at)
+	if err == io.EOF && n == o.length {
+		err = nil
+	}
+	return n, err
+}
+
+// writeRecord writes a record and the end behind it.
+func (m *image) writeRecord(p []byte) error {
+	var head, tail [wordSize]byte
+	binary.LittleEndian.PutUint32(head[:], uint32(len(p)))
+	end := make([]byte, 0, 3*wordSize)
+	if len(p)&1 == 1 {
+		end = append(end, 0)
+	}
+	tail = head
+	end = append(end, tail[:]...)
+	end = binary.LittleEndian.AppendUint32(end, endWord)
+	size := int64(wordSize + len(p) + len(end) - wordSize)
+	return m.write(object{length: len(p), size: size}, head[:], p, end)
+}
+
+// writeMark writes a filemark and the end behind it.
+func (m *image) writeMark() error {
+	return m.write(object{mark: true, size: wordSize}, binary.LittleEndian.AppendUint32(make([]byte, wordSize, 2*wordSize), endWord))
+}
+
+// write puts parts at the place in one call; they are the object and the end-of-medium word.
+func (m *image) write(o object, parts ...[]byte) error {
+	m.index = m.index[:min(int64(len(m.index)), m.block/indexStep+1)]
+	total := o.size + wordSize
+	for done := int64(0); ; {
+		n, err := unix.Pwritev(int(m.file.Fd()), parts, m.off+done)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return &os.PathError{Op: "write", Path: m.file.Name(), Err: err}
+		}
+		if done += int64(n); done == total {
+			break
+		}
+		for len(parts) > 0 && n >= len(parts[0]) {
+			n -= len(parts[0])
+			parts = parts[1:]
+		}
+		parts[0] = parts[0][n:]
+	}
+	m.size = max(m.size, m.off+total)
+	m.pass(o)
+	return nil
+}
