@@ -152,15 +152,15 @@ leave the tape before or behind the filemark: position with asf each time.
   tar -b {blocks} -xpf /dev/nst0
 
 The catalog of the last session is the last tape file. Go to the end, ask for the
-file number, and take one less; its first line names the catalogs before it.
+file number, and take one less; its first lines tell where the ones before it lie.
   mt -f /dev/nst0 eom
   mt -f /dev/nst0 status
   mt -f /dev/nst0 asf N
   tar -b {blocks} -xOf /dev/nst0 --wildcards '.twintape/*/catalog.jsonl'
 
-Everything, into the current directory:
+Everything, into the current directory, until asf fails behind the last tape file:
   N=1
-  while mt -f /dev/nst0 asf $N && tar -b {blocks} -xpf /dev/nst0; do N=$((N+1)); done
+  while mt -f /dev/nst0 asf $N; do tar -b {blocks} -xpf /dev/nst0; N=$((N+1)); done
 
 Check what was extracted. A sum of 32 zeros, which always fails, marks a file that
 could not be read when the tape was written; the catalog tells why.

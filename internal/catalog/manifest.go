@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"errors"
 	"fmt"
 	"io"
 )
@@ -106,16 +105,4 @@ func ReadManifest(r io.Reader) (*Archive, error) {
 		return nil, fmt.Errorf("%w: manifest has %d items, %d members, its first line says %d, %d", ErrFormat, len(a.Items), members, head.Items, head.Members)
 	}
 	return a, a.check()
-}
-
-// end makes sure that nothing follows.
-func (l *lineReader) end() error {
-	err := l.read()
-	if err == nil {
-		return l.bad("follows the end")
-	}
-	if !errors.Is(err, io.EOF) {
-		return err
-	}
-	return nil
 }

@@ -83,6 +83,14 @@ func writeOwn(w io.Writer, e *Entry, content io.Reader) (MD5, error) {
 	if err == nil && n < e.Size {
 		err = io.ErrUnexpectedEOF
 	}
+	if err == nil {
+		switch _, more := io.ReadFull(content, make([]byte, 1)); {
+		case more == nil:
+			err = errors.New("it is longer")
+		case !errors.Is(more, io.EOF):
+			err = more
+		}
+	}
 	if err != nil {
 		return MD5{}, fmt.Errorf("%s%s after %d of %d bytes: %w", e.Host, e.Path, n, e.Size, err)
 	}

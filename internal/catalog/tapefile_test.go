@@ -77,6 +77,7 @@ func TestWriteTapeFileRefuses(t *testing.T) {
 		"long lines":   write(size-1, sum, "1234", 4),
 		"other md5":    write(size, wideMD5, "1234", 4),
 		"short crcs":   write(size, sum, "123", 4),
+		"long crcs":    write(size, sum, "12345", 4),
 		"negative":     write(-1, sum, "1234", 4),
 		"beyond int64": write(size, sum, "1234", maxSize+1),
 	} {
