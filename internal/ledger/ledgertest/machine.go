@@ -67,19 +67,27 @@ type modelArchive struct {
 	items   []*modelItem
 }
 
+// machine is one run of the model; each has a host of its own in one ledger.
 type machine struct {
 	*bench
-	items []*modelItem
-	live  []*modelRun
-	pairs []*modelRun // all that ever began
+	host   string
+	behind int64 // the last item's id of earlier runs
+	items  []*modelItem
+	live   []*modelRun
+	pairs  []*modelRun // all that ever began
 }
 
 // testMachine runs random calls against the ledger and the model.
 func testMachine(t *testing.T, fresh Fresh) {
+	b := newBench(t, fresh)
+	runs := 0
 	rapid.Check(t, func(rt *rapid.T) {
-		m := &machine{bench: newBench(t, fresh)}
-		defer m.Close()
-		m.TB = failer{TB: t, rt: rt}
+		runs++
+		m := &machine{bench: b, host: fmt.Sprint("h", runs)}
+		for _, it := range b.items(ledger.Filter{}) {
+			m.behind = it.ID
+		}
+		b.TB = failer{TB: t, rt: rt}
 		rt.Repeat(map[string]func(*rapid.T){
 			"enqueue": m.enqueue,
 			"begin":   m.begin,
@@ -126,7 +134,7 @@ func (m *machine) enqueue(rt *rapid.T) {
 	again := rapid.Bool().Draw(rt, "again")
 	var items []ledger.NewItem
 	for _, p := range paths {
-		items = append(items, ledger.NewItem{Host: "h", Path: p, Fingerprint: catalog.MD5{fingerprint}})
+		items = append(items, ledger.NewItem{Host: m.host, Path: p, Fingerprint: catalog.MD5{fingerprint}})
 	}
 	got, err := m.Enqueue(m.ctx, items, again)
 	m.must(err)
@@ -218,7 +226,7 @@ func (m *machine) planSome(rt *rapid.T) {
 	var rows []ledger.Item
 	free := true
 	for _, it := range items {
-		rows = append(rows, ledger.Item{ID: it.id, Host: "h", Path: it.path})
+		rows = append(rows, ledger.Item{ID: it.id, Host: m.host, Path: it.path})
 		free = free && (it.state() == ledger.Queued || it.state() == ledger.Failed)
 	}
 	a := Archive(r.job, r.session, r.archives+1, rows, 1)
@@ -377,7 +385,7 @@ func (m *machine) check(rt *rapid.T) {
 		}
 		want = append(want, describe(it.id, it.path, it.version, it.state(), job, len(it.copies), it.failed))
 	}
-	for _, it := range m.bench.items(ledger.Filter{}) {
+	for _, it := range m.bench.items(ledger.Filter{Host: m.host}) {
 		got = append(got, describe(it.ID, it.Path, it.Version, it.State, it.Job, len(it.Copies), it.Error != ""))
 	}
 	if !slices.Equal(got, want) {
@@ -390,7 +398,7 @@ func (m *machine) check(rt *rapid.T) {
 				waiting = append(waiting, it.id)
 			}
 		}
-		next, err := m.NextQueued(m.ctx, r.job.ID, 0, 1000)
+		next, err := m.NextQueued(m.ctx, r.job.ID, m.behind, 1000)
 		m.must(err)
 		var ids []int64
 		for _, it := range next {

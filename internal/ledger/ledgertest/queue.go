@@ -100,9 +100,8 @@ func (b *bench) byPath(path string) ledger.Item {
 
 func testQueueMany(t *testing.T, fresh Fresh) {
 	b := newBench(t, fresh)
-	const n = 100_000
 	var items []ledger.NewItem
-	for i := range n {
+	for i := range many {
 		items = append(items, ledger.NewItem{Host: "h", Path: fmt.Sprintf("/data/%d/zen.%d.xx.uv", i%100, i)})
 	}
 	out, err := b.Enqueue(b.ctx, items, false)
@@ -120,13 +119,13 @@ func testQueueMany(t *testing.T, fresh Fresh) {
 		}
 		seen++
 	}
-	if seen != n {
-		t.Errorf("%d items, want %d", seen, n)
+	if seen != many {
+		t.Errorf("%d items, want %d", seen, many)
 	}
-	some, err := b.NextQueued(b.ctx, 0, out[n/2].ID, 10)
+	some, err := b.NextQueued(b.ctx, 0, out[many/2].ID, 10)
 	b.must(err)
-	if len(some) != 10 || some[0].ID != out[n/2+1].ID {
-		t.Errorf("%d items behind %d, the first is %d", len(some), out[n/2].ID, some[0].ID)
+	if len(some) != 10 || some[0].ID != out[many/2+1].ID {
+		t.Errorf("%d items behind %d, the first is %d", len(some), out[many/2].ID, some[0].ID)
 	}
 }
 
@@ -233,16 +232,22 @@ func testHostilePaths(t *testing.T, fresh Fresh) {
 		}
 	}
 	paths = append(paths, "/'; DROP TABLE items; --", "/a%b_c", "/"+strings.Repeat("long/", 800)+"end", "/\xed\xa0\x80", "/%2e%2e")
-	items := b.queue(paths...)
-	for i, it := range items {
-		if it.Path != paths[i] {
-			t.Errorf("%q came back as %q", paths[i], it.Path)
+	var add []ledger.NewItem
+	for _, p := range paths {
+		add = append(add, ledger.NewItem{Host: "h", Path: p})
+	}
+	out, err := b.Enqueue(b.ctx, add, false)
+	b.must(err)
+	items := b.items(ledger.Filter{})
+	for i, p := range paths {
+		if out[i].Outcome != ledger.Added || items[i].Path != p {
+			t.Errorf("%q was %s and came back as %q", p, out[i].Outcome, items[i].Path)
 		}
-		if got := b.byPath(paths[i]); got.ID != it.ID {
-			t.Errorf("%q is found as %q", paths[i], got.Path)
+		if got := b.byPath(p); got.ID != out[i].ID {
+			t.Errorf("%q is found as %q", p, got.Path)
 		}
 	}
-	out, err := b.Enqueue(b.ctx, []ledger.NewItem{{Host: "h", Path: "/d/\xff/in"}, {Host: "h", Path: "/" + strings.Repeat("long/", 700) + "long"}}, false)
+	out, err = b.Enqueue(b.ctx, []ledger.NewItem{{Host: "h", Path: "/d/\xff/in"}, {Host: "h", Path: "/" + strings.Repeat("long/", 700) + "long"}}, false)
 	b.must(err)
 	for _, e := range out {
 		if e.Outcome != ledger.Enclosed {

@@ -126,7 +126,7 @@ CREATE TABLE archive_items (
   bad          TEXT NOT NULL,
   PRIMARY KEY (archive, seq)
 ) WITHOUT ROWID;
-CREATE INDEX archive_items_item ON archive_items (item, archive);
+CREATE UNIQUE INDEX archive_items_item ON archive_items (item, archive);
 
 -- Members in tape order. name is what follows the item's path; the place is null for what is not on tape.
 CREATE TABLE members (
