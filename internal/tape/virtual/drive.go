@@ -29,7 +29,7 @@ type Drive struct {
 	size    int64 // of the file when it was loaded: less than that is never cut off, so that space allocated before stays
 
 	capacity int64
-	warned   bool // the last write met early warning
+	warned   bool  // the last write met early warning
 	data     bool  // a record was written and no filemark since
 	end      int64 // of what was written last, in the file; 0 if nothing was since the load
 }

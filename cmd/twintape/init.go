@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"twintape/internal/exitcode"
+	"twintape/internal/ledger"
+	"twintape/internal/tape/virtual"
+)
+
+// starter is the first configuration.
+const starter = `# twintape's configuration. Relative paths are relative to this file. docs/operating.md explains every key.
+state_dir = "."          # ledger, locks, temporary files
+
+[ledger]
+driver = "sqlite"        # ledger.db in state_dir, unless path says otherwise
+
+[library]
+kind = "virtual"         # cartridges are files, <dir>/<BARCODE>.tap
+dir = "library"
+
+[archive]
+archive_size = "1 GiB"   # one tape file; a larger item gets one of its own
+flush_bytes = "4 GiB"    # both tapes are flushed at least this often
+memory = "1 GiB"         # the buffer between hosts and drives
+sides = ["PAPR1*", "PAPR2*"]
+
+[verify]
+sample = 0.25            # fraction of the items read back after writing; 1 is everything
+deletable_after = "full"
+
+# One [[host]] for each host whose data is archived, as host:/path on the command line:
+#
+# [[host]]
+# name = "pot1"
+# source = "local"
+# root = "/data"         # the folder that is pot1:/
+#
+# [[host]]
+# name = "pot5"
+# aliases = ["pot5.example.org"]
+# source = "sftp"
+# address = "pot5.example.org:22"
+# user = "obs"
+# identity_file = "~/.ssh/id_ed25519"   # or leave it out and use the SSH agent
+# known_hosts = "~/.ssh/known_hosts"
+`
+
+func newInitCommand(*app) *cobra.Command {
+	var dir, capacity string
+	cmd := &cobra.Command{
+		Use:   "init --dir DIR",
+		Short: "Write a first configuration, a ledger and a virtual library",
+		Long: "init makes DIR/twintape.toml, a SQLite ledger, and a virtual library of two drives and eight cartridges\n" +
+			"(PAPR1001 to PAPR1004, PAPR2001 to PAPR2004), all under DIR. It refuses an existing configuration.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			holds, err := parseCapacity(capacity)
+			if err != nil {
+				return err
+			}
+			if dir == "" {
+				return exitcode.With(exitcode.Usage, errors.New("--dir is missing: name the folder to make"))
+			}
+			file, err := makeSite(cmd.Context(), dir, holds)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s written, with a ledger and a virtual library of 2 drives and 8 cartridges of %s.\n"+
+				"Next: add your hosts to it, then: twintape --config %s ls\n", file, size(holds), file)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", "", "folder to make")
+	addCapacityFlag(cmd, &capacity)
+	return cmd
+}
+
+func addCapacityFlag(cmd *cobra.Command, capacity *string) {
+	cmd.Flags().StringVar(capacity, "capacity", "8 GiB", "what a new virtual cartridge holds; its file grows as it is written")
+}
+
+func parseCapacity(s string) (int64, error) {
+	n, err := humanize.ParseBytes(s)
+	if err != nil || n < 64<<20 || n > 1<<50 {
+		return 0, exitcode.With(exitcode.Usage, fmt.Errorf("--capacity %q: give a size from 64 MiB to 1 PiB, such as \"8 GiB\"", s))
+	}
+	return int64(n), nil
+}
+
+func makeSite(ctx context.Context, dir string, capacity int64) (file string, err error) {
+	file = filepath.Join(dir, "twintape.toml")
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+		return "", exitcode.With(exitcode.Usage, fmt.Errorf("%s exists already: choose another folder, or go on with it", file))
+	}
+	tapes := filepath.Join(dir, "library")
+	if err := virtual.Create(tapes, virtual.Options{Drives: 2, Slots: 16, ImportExport: 2}); err != nil {
+		return "", err
+	}
+	lib, err := virtual.Open(tapes)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, lib.Close()) }()
+	l, err := ledger.Create(ctx, filepath.Join(dir, "ledger.db"))
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	for side := 1; side <= 2; side++ {
+		for n := 1; n <= 4; n++ {
+			barcode := fmt.Sprintf("PAPR%d%03d", side, n)
+			if err := lib.AddCartridge(barcode, capacity); err != nil {
+				return "", err
+			}
+			if _, err := l.AddTape(ctx, ledger.Tape{Barcode: barcode, Capacity: capacity}); err != nil {
+				return "", err
+			}
+		}
+	}
+	// Last, so that a configuration stands for a site that is whole.
+	return file, os.WriteFile(file, []byte(starter), 0o644)
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/cobra"
+
+	"twintape/archiver"
+	"twintape/internal/config"
+	"twintape/internal/event"
+	"twintape/internal/exitcode"
+	"twintape/internal/ledger"
+	"twintape/internal/lock"
+	"twintape/internal/tape"
+	"twintape/internal/tape/virtual"
+	"twintape/sources"
+	"twintape/sources/local"
+	"twintape/sources/sftp"
+)
+
+// app is what the commands share. What they ask it for is opened when first asked for, and closed at the end.
+type app struct {
+	configFile string
+	logLevel   string
+	json       bool
+	stop       <-chan struct{} // closed when the operator wants to stop at the next safe point
+
+	log     *logrus.Logger
+	cfg     *config.Config
+	closers []func() error
+}
+
+func newRootCommand(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "twintape",
+		Short: "Archive observations from several hosts onto pairs of tapes, and prove both good",
+		Long: "twintape streams observations from several hosts (SFTP, local) onto two tapes in one pass, reads both tapes\n" +
+			"back at once, and records in its ledger what is where. Start with `twintape init --dir DIR`.",
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			level, err := logrus.ParseLevel(a.logLevel)
+			if err != nil {
+				return exitcode.With(exitcode.Usage, fmt.Errorf("--log-level: %w", err))
+			}
+			a.log = logrus.New()
+			a.log.SetLevel(level)
+			a.log.SetOutput(os.Stderr)
+			a.log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, DisableColors: true})
+			return nil
+		},
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.configFile, "config", "", "configuration file (default $TWINTAPE_CONFIG, ./twintape.toml, /etc/twintape.toml)")
+	flags.StringVar(&a.logLevel, "log-level", "info", "debug, info, warning or error")
+	flags.BoolVar(&a.json, "json", false, "print data as JSON")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exitcode.With(exitcode.Usage, err) })
+	root.AddCommand(
+		newInitCommand(a), newLsCommand(a), newCatCommand(a),
+		newQueueCommand(a), newArchiveCommand(a), newJobsCommand(a), newTapesCommand(a), newVerifyCommand(a), newFindCommand(a),
+	)
+	usage(root)
+	return root
+}
+
+// usage gives mistakes in the arguments their exit code.
+func usage(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return exitcode.With(exitcode.Usage, fmt.Errorf("%w; see `%s --help`", err, c.CommandPath()))
+			}
+			return nil
+		}
+	}
+	for _, c := range cmd.Commands() {
+		usage(c)
+	}
+}
+
+// close closes what was opened, last first.
+func (a *app) close(err error) error {
+	for i := len(a.closers) - 1; i >= 0; i-- {
+		err = errors.Join(err, a.closers[i]())
+	}
+	return err
+}
+
+func (a *app) config() (*config.Config, error) {
+	if a.cfg != nil {
+		return a.cfg, nil
+	}
+	file, err := config.Find(a.configFile)
+	if err == nil {
+		a.cfg, err = config.Load(file)
+	}
+	return a.cfg, exitcode.With(exitcode.Usage, err)
+}
+
+// namespace joins the configured hosts. None is contacted yet.
+func (a *app) namespace() (*sources.Namespace, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	var hosts []sources.Host
+	for _, h := range cfg.Hosts {
+		host := sources.Host{Name: h.Name, Aliases: h.Aliases}
+		if h.Source == "sftp" {
+			host.Source = sftp.New(sftp.Config{
+				Host: h.Name, Address: h.Address, User: h.User, IdentityFile: h.IdentityFile, KnownHosts: h.KnownHosts, Root: h.Root,
+			})
+		} else if host.Source, err = local.New(h.Name, h.Root); err != nil {
+			return nil, exitcode.With(exitcode.Usage, err)
+		}
+		hosts = append(hosts, host)
+	}
+	ns, err := sources.NewNamespace(hosts)
+	if err != nil {
+		return nil, exitcode.With(exitcode.Usage, err)
+	}
+	a.closers = append(a.closers, ns.Close)
+	return ns, nil
+}
+
+func (a *app) ledger(ctx context.Context) (*ledger.Ledger, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	l, err := ledger.Open(ctx, cfg.Ledger.Path, ledger.Options{DeletableAfter: cfg.Verify.DeletableAfter})
+	if errors.Is(err, ledger.ErrNoLedger) {
+		return nil, exitcode.With(exitcode.Usage, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, l.Close)
+	return l, nil
+}
+
+// library takes the tape library for this process.
+func (a *app) library() (*virtual.Library, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	l, err := virtual.Open(cfg.Library.Dir)
+	if errors.Is(err, lock.ErrHeld) {
+		return nil, exitcode.With(exitcode.Held, err)
+	}
+	if err != nil {
+		return nil, exitcode.With(exitcode.Unavailable, err)
+	}
+	a.closers = append(a.closers, l.Close)
+	return l, nil
+}
+
+// archiver wires the job. Commands that move no tape get one without a library.
+func (a *app) archiver(ctx context.Context, withLibrary bool, events event.Sink) (*archiver.Archiver, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	out := &archiver.Archiver{
+		Settings: archiver.Settings{
+			ArchiveSize: cfg.Archive.ArchiveSize, RecordSize: cfg.Archive.RecordSize, FlushBytes: cfg.Archive.FlushBytes,
+			Memory: cfg.Archive.Memory, Sides: cfg.Archive.Sides, Sample: cfg.Verify.Sample, SwapDrives: cfg.Verify.SwapDrives,
+			Scratch: cfg.StateDir,
+		},
+		Events: events,
+	}
+	if out.Ledger, err = a.ledger(ctx); err != nil {
+		return nil, err
+	}
+	if out.Namespace, err = a.namespace(); err != nil {
+		return nil, err
+	}
+	if withLibrary {
+		lib, err := a.library()
+		if err != nil {
+			return nil, err
+		}
+		out.Library = lib
+	}
+	return out, nil
+}
+
+// withCode gives an error of the packages below its exit code, unless it has one.
+func withCode(err error) error {
+	if err == nil || exitcode.Of(err) != exitcode.Failed {
+		return err
+	}
+	var noTape *archiver.NoTapeError
+	var mismatch *archiver.MismatchError
+	switch {
+	case errors.As(err, &mismatch):
+		return exitcode.With(exitcode.Mismatch, err)
+	case errors.Is(err, archiver.ErrNothingQueued):
+		return exitcode.With(exitcode.Nothing, err)
+	case errors.Is(err, lock.ErrHeld), errors.Is(err, ledger.ErrClaimed):
+		return exitcode.With(exitcode.Held, err)
+	case errors.As(err, &noTape), errors.Is(err, tape.ErrBusy), errors.Is(err, tape.ErrNoMedium), errors.Is(err, sources.ErrUnavailable):
+		return exitcode.With(exitcode.Unavailable, err)
+	case errors.Is(err, sources.ErrUnknownHost):
+		return exitcode.With(exitcode.Usage, err)
+	}
+	return err
+}
+
+// describe is an error as it is printed: joined errors stand on lines of their own.
+func describe(err error) string {
+	return strings.ReplaceAll(err.Error(), "\n", "\ntwintape: ")
+}

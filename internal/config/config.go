@@ -1,0 +1,132 @@
+// Package config reads the configuration file. Every value is checked here and nowhere else, and all faults are reported
+// at once, each with what to do about it.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+	"github.com/dustin/go-humanize"
+)
+
+// Config is a checked configuration; relative paths are made absolute.
+type Config struct {
+	File     string
+	StateDir string
+	Ledger   Ledger
+	Library  Library
+	Hosts    []Host
+	Archive  Archive
+	Verify   Verify
+}
+
+// Ledger says where the ledger is.
+type Ledger struct{ Path string }
+
+// Library says where the tapes are.
+type Library struct{ Dir string }
+
+// Host is one source of data.
+type Host struct {
+	Name         string
+	Aliases      []string
+	Source       string // "local" or "sftp"
+	Address      string // sftp: host or host:port
+	User         string
+	IdentityFile string
+	KnownHosts   string
+	Root         string // the folder on the host that is its / here
+}
+
+// Archive says how tapes are written. Sizes are in bytes.
+type Archive struct {
+	ArchiveSize int64
+	RecordSize  int
+	FlushBytes  int64
+	Memory      int64
+	Sides       [2]string
+}
+
+// Verify says how much is read back, and when an item may be deleted.
+type Verify struct {
+	Sample         float64
+	DeletableAfter string // "full" or "sample"
+	SwapDrives     bool
+}
+
+// Places are where Find looks when it is not told.
+var Places = []string{"twintape.toml", "/etc/twintape.toml"}
+
+// Find returns the configuration file: flag, or $TWINTAPE_CONFIG, or the first of Places that exists.
+func Find(flag string) (string, error) {
+	if flag != "" {
+		return flag, nil
+	}
+	if env := os.Getenv("TWINTAPE_CONFIG"); env != "" {
+		return env, nil
+	}
+	for _, p := range Places {
+		if _, err := os.Stat(p); !errors.Is(err, fs.ErrNotExist) {
+			return p, nil
+		}
+	}
+	return "", fmt.Errorf("no configuration: neither --config nor $TWINTAPE_CONFIG is given, and there is no ./%s; "+
+		"`twintape init --dir DIR` writes a first one", strings.Join(Places, " and no "))
+}
+
+// Load reads and checks a configuration file.
+func Load(file string) (*Config, error) {
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	return parse(file, string(data))
+}
+
+// parse reads a configuration that lies at file.
+func parse(file, text string) (*Config, error) {
+	raw := defaults()
+	meta, err := toml.Decode(text, &raw)
+	var syntax toml.ParseError
+	if errors.As(err, &syntax) {
+		return nil, fmt.Errorf("%s:%d: %s", file, syntax.Position.Line, syntax.Message)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	c := &checker{file: file, text: text, dir: filepath.Dir(file)}
+	c.unknown(meta)
+	out := c.config(&raw, meta)
+	if err := errors.Join(c.faults...); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// size is a number of bytes, written as a number or as "12 GB", "512 KiB".
+type size int64
+
+func (s *size) UnmarshalTOML(v any) error {
+	switch v := v.(type) {
+	case int64:
+		*s = size(v)
+		return nil
+	case string:
+		n, err := humanize.ParseBytes(v)
+		if err != nil || n > 1<<62 {
+			return fmt.Errorf("%q is no size: write it as \"12 GB\" or \"512 KiB\"", v)
+		}
+		*s = size(n)
+		return nil
+	}
+	return fmt.Errorf("a size is a number of bytes or a text such as \"12 GB\", not %v", v)
+}
