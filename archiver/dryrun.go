@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/google/uuid"
+
 	"twintape/archiver/plan"
 	"twintape/internal/ledger"
 )
@@ -51,7 +53,8 @@ func (a *Archiver) DryRun(ctx context.Context) (*DryPlan, error) {
 		Archiver: a,
 		planner: plan.New(
 			plan.Limits{ArchiveSize: a.ArchiveSize, RecordSize: a.RecordSize, Remaining: capacity, Empty: capacity},
-			plan.Start{Number: 1, TapeFile: 1, Record: firstRecord}),
+			// UUIDs as long as the real ones: the layout depends on their length alone.
+			plan.Start{Pair: uuid.NewString(), Session: uuid.NewString(), Job: uuid.NewString(), Number: 1, TapeFile: 1, Record: firstRecord}),
 		planned: func(_ context.Context, p *plan.Archive, _ []ledger.ItemLook) error {
 			d := DryArchive{Number: p.Number, TapeFile: p.TapeFile, Record: p.Record, Records: p.Layout.Records, Bytes: p.Layout.Data}
 			for _, it := range p.Items {

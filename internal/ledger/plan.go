@@ -134,8 +134,8 @@ const memberColumns = `name, type, size, mode, mtime_s, mtime_ns, ctime_s, ctime
   xattrs, md5, bad, record, byte_offset, header`
 
 const (
-	memberValuesCount = 21  // archive, seq and memberColumns
-	membersAtOnce     = 20  // rows of one INSERT: more gain nothing
+	memberValuesCount = 21 // archive, seq and memberColumns
+	membersAtOnce     = 20 // rows of one INSERT: more gain nothing
 )
 
 func insertMembers(ctx context.Context, tx *sql.Tx, archive int64, a *catalog.Archive) error {

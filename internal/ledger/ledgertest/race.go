@@ -113,7 +113,7 @@ func testCancelled(t *testing.T, fresh Fresh) {
 	b := newBench(t, fresh)
 	items := b.queue("/a")
 	r := b.run()
-	plan := Archive(r.job, r.session, 1, items, 5000)
+	plan := Archive(r.job, r.session, 1, items, 1000)
 	var written, refused int
 	for n := 0; n < 200 && (written == 0 || refused == 0); n++ {
 		ctx := &dyingContext{Context: b.ctx, done: make(chan struct{}), left: n * n}
@@ -122,7 +122,7 @@ func testCancelled(t *testing.T, fresh Fresh) {
 		b.must(listErr)
 		if err == nil {
 			written++
-			b.same(id, Archive(r.job, r.session, 1, items, 5000))
+			b.same(id, Archive(r.job, r.session, 1, items, 1000))
 			b.must(b.DropUnflushed(b.ctx, r.session.ID))
 			continue
 		}
