@@ -88,7 +88,7 @@ func (a *app) printQueued(cmd *cobra.Command, q *archiver.Queued) error {
 	var bytes int64
 	for _, it := range q.Items {
 		counts[it.Outcome]++
-		if it.Outcome == ledger.Added {
+		if it.Outcome == ledger.Added || it.Outcome == ledger.Renewed {
 			bytes += it.Bytes
 		}
 		if a.json {
@@ -110,7 +110,7 @@ func (a *app) printQueued(cmd *cobra.Command, q *archiver.Queued) error {
 		fmt.Fprintln(cmd.ErrOrStderr(), p)
 	}
 	var parts []string
-	for _, o := range []ledger.Outcome{ledger.Added, ledger.Waiting, ledger.Kept, ledger.Changed, ledger.Enclosed} {
+	for _, o := range []ledger.Outcome{ledger.Added, ledger.Renewed, ledger.Waiting, ledger.Kept, ledger.Changed, ledger.Enclosed} {
 		if counts[o] > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", counts[o], outcomes[o]))
 		}
@@ -126,7 +126,7 @@ func (a *app) printQueued(cmd *cobra.Command, q *archiver.Queued) error {
 }
 
 var outcomes = map[ledger.Outcome]string{
-	ledger.Added: "queued", ledger.Waiting: "waiting already", ledger.Kept: "archived already",
+	ledger.Added: "queued", ledger.Renewed: "queued as new versions", ledger.Waiting: "waiting already", ledger.Kept: "archived already",
 	ledger.Changed: "changed since they were archived", ledger.Enclosed: "left out",
 }
 

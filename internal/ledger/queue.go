@@ -230,7 +230,7 @@ func (q *queueing) judge(ctx context.Context, e *Enqueued) (version int, err err
 		}
 		e.Outcome = Added
 		if changed {
-			e.Outcome = Changed
+			e.Outcome = Renewed
 		}
 		version = k.version + 1
 	}

@@ -101,7 +101,8 @@ const (
 	Added    Outcome = "added"
 	Waiting  Outcome = "waiting"  // queued, claimed or written already: left alone
 	Kept     Outcome = "archived" // archived, and unchanged since
-	Changed  Outcome = "changed"  // archived, but sizes or mtimes differ now; added only with again
+	Changed  Outcome = "changed"  // archived, but sizes or mtimes differ now: left alone without again
+	Renewed  Outcome = "renewed"  // the same with again: added as a new version
 	Enclosed Outcome = "enclosed" // inside a waiting item, or around one
 )
 

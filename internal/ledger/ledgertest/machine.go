@@ -155,7 +155,7 @@ func (m *machine) enqueue(rt *rapid.T) {
 		case m.enclosed(p, outcomes):
 			outcomes[p] = ledger.Enclosed
 		case latest != nil:
-			outcomes[p] = ledger.Changed
+			outcomes[p] = ledger.Renewed
 		default:
 			outcomes[p] = ledger.Added
 		}
@@ -163,7 +163,7 @@ func (m *machine) enqueue(rt *rapid.T) {
 	seen := make(map[string]bool)
 	for _, e := range got {
 		want := outcomes[e.Path]
-		adds := want == ledger.Added || want == ledger.Changed && again
+		adds := want == ledger.Added || want == ledger.Renewed
 		if adds && seen[e.Path] {
 			want = ledger.Waiting
 		}
