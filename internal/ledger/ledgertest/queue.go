@@ -75,7 +75,7 @@ func testQueueOutcomes(t *testing.T, fresh Fresh) {
 	_, err = b.Dequeue(b.ctx, []int64{b.byPath("/d/a/x").ID})
 	b.must(err)
 	again := enqueue(true, 2, "/d/a")
-	expect(again, "changed")
+	expect(again, "renewed")
 	if now := b.byPath("/d/a"); now.ID != again[0].ID || now.Version != 2 || now.State != ledger.Queued {
 		t.Errorf("the next version is %+v", now)
 	}
