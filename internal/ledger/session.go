@@ -67,9 +67,8 @@ func (l *Ledger) StartSession(ctx context.Context, job int64, s StartSession) (o
 		}
 		for side, column := range []string{"tape1", "tape2"} {
 			n, err := exec(ctx, tx, `UPDATE tapes SET uuid = ?, pair = ?, side = ?, state = ?, why = '', written = ?
-				WHERE state = ? AND id = (SELECT `+column+` FROM jobs WHERE id = ?)
-				AND EXISTS (SELECT 1 FROM claims cl WHERE cl.kind = 'tape' AND cl.target = tapes.id AND cl.job = ?)`,
-				s.TapeUUIDs[side], pair, side+1, TapeWritten, now, TapeBlank, job, job)
+				WHERE state = ? AND id = (SELECT `+column+` FROM jobs WHERE id = ?)`, // a live job holds them still
+				s.TapeUUIDs[side], pair, side+1, TapeWritten, now, TapeBlank, job)
 			if err != nil {
 				return err
 			}

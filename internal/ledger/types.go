@@ -230,7 +230,8 @@ type Verification struct {
 	Reason     string // why it is not good
 	BytesTotal int64
 	BytesRead  int64
-	Copies     []CheckedCopy
+	// Copies are all that the verification is about, those of which it read nothing too: a good one counts for no other.
+	Copies []CheckedCopy
 }
 
 // CheckedCopy is what a verification found of one item's copy.

@@ -81,6 +81,25 @@ func testQueueOutcomes(t *testing.T, fresh Fresh) {
 	}
 	expect(enqueue(true, 3, "/d/a"), "waiting")
 
+	// An old version whose copies went bad is not what waits.
+	now := b.byPath("/d/a")
+	r2 := b.written(now)
+	b.verified(r2, 0, 1, true, now)
+	b.verified(r2, 1, 1, true, now)
+	bad := verification(r, 0, 1, false)
+	bad.Good, bad.Reason = false, "differs"
+	b.must(b.RecordVerification(b.ctx, bad))
+	b.states(ledger.Written, a)
+	expect(enqueue(false, 3, "/d/a", "/d/a/y"), "changed enclosed(/d/a)")
+	expect(enqueue(false, 3, "/d/a/y", "/d/a/z"), "added added")
+	var rest []int64
+	for _, it := range b.items(ledger.Filter{Host: "h", States: []ledger.ItemState{ledger.Queued}}) {
+		rest = append(rest, it.ID)
+	}
+	_, err = b.Dequeue(b.ctx, rest)
+	b.must(err)
+	expect(enqueue(false, 1, "/d"), "added")
+
 	for _, p := range []string{"", "d", "/d/", "/d//a", "/d/../a"} {
 		if _, err := b.Enqueue(b.ctx, []ledger.NewItem{{Host: "h", Path: "/fine"}, {Host: "h", Path: p}}, false); err == nil {
 			t.Errorf("path %q was queued", p)
