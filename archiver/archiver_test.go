@@ -2,9 +2,12 @@ package archiver_test
 
 import (
 	"context"
+	"crypto/md5"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 
 	"twintape/archiver"
@@ -96,6 +99,49 @@ func (s *site) states() map[ledger.ItemState]int {
 	for it, err := range s.a.Ledger.Items(context.Background(), ledger.Filter{}) {
 		must(s.t, err)
 		out[it.State]++
+	}
+	return out
+}
+
+var queueOptions = archiver.QueueOptions{}
+
+// queueing queues all observations anew and returns the outcomes.
+func (s *site) queueing(again bool) (out []ledger.Outcome) {
+	s.t.Helper()
+	q, err := s.a.QueueAdd(s.t.Context(), []string{"pot1:/obs/zen.*.uv"}, nil, archiver.QueueOptions{Again: again})
+	must(s.t, err)
+	for _, it := range q.Items {
+		out = append(out, it.Outcome)
+	}
+	return out
+}
+
+func (s *site) expectations(list string) []archiver.Expectation {
+	s.t.Helper()
+	out, err := archiver.ReadExpectations(strings.NewReader(list))
+	must(s.t, err)
+	return out
+}
+
+func md5Of(p []byte) string { return fmt.Sprintf("%x", md5.Sum(p)) }
+
+// recorder keeps events.
+type recorder struct {
+	mu  sync.Mutex
+	all []event.Event
+}
+
+func (r *recorder) Emit(e event.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = append(r.all, e)
+}
+
+func (r *recorder) leftOut() (out []string) {
+	for _, e := range r.all {
+		if e, ok := e.(event.LeftOut); ok {
+			out = append(out, filepath.Base(e.Path)+":"+e.Type)
+		}
 	}
 	return out
 }
