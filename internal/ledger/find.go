@@ -150,7 +150,10 @@ func (p pattern) condition() (string, []any) {
 		literal = literal[:n]
 	}
 	folder := literal[:max(1, strings.LastIndexByte(literal, '/'))]
-	if literal = strings.TrimRight(literal, "\xff"); literal == "/" {
+	for literal[len(literal)-1] == 0xff {
+		literal = literal[:len(literal)-1]
+	}
+	if literal == "/" {
 		return where, args
 	}
 	where += " AND ((i.path >= ? AND i.path < ?) OR i.path IN ("
