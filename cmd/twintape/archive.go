@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -16,6 +17,9 @@ import (
 	"twintape/internal/lock"
 	"twintape/verify"
 )
+
+// besideRing is the memory in bytes that a run may take beside archive.memory before garbage is collected harder.
+const besideRing = 96 << 20
 
 func newArchiveCommand(a *app) *cobra.Command {
 	var all, dryRun, full bool
@@ -47,6 +51,8 @@ func newArchiveCommand(a *app) *cobra.Command {
 				defer face.Close()
 				events = face
 			}
+			// The collector would else let garbage grow to the ring's size before it looks at it.
+			debug.SetMemoryLimit(cfg.Archive.Memory + besideRing)
 			ar, err := a.archiver(ctx, true, events)
 			if err != nil {
 				return err

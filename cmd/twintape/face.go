@@ -177,7 +177,7 @@ func (b *bars) begin(p event.Progress) {
 			))
 	}
 	if p.Ring.Size > 0 {
-		b.ring = b.progress.AddBar(1, mpb.BarFillerClearOnComplete(),
+		b.ring = b.progress.New(1, mpb.NopStyle(),
 			mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return b.hosts() })))
 	}
 }
