@@ -1,0 +1,50 @@
+# `make help` lists the targets.
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+FUZZTIME ?= 60s
+PACKAGES := openssh-server openssh-client mbuffer tar python3 gcc libc6-dev
+
+.PHONY: build demo test check bench fuzz packages clean help
+
+build: ## build ./bin/twintape, static
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/twintape ./cmd/twintape
+
+demo: ## archive made-up observations of two hosts onto a pair of virtual tapes
+	@began=$$(date +%s); $(MAKE) --no-print-directory build; echo "built in $$(( $$(date +%s) - began )) s"
+	@./etc/demo.sh
+
+test: packages ## run all tests under the race detector
+	go test -race -timeout 40m ./...
+
+check: ## format, vet, staticcheck, module file, tests
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	go mod tidy -diff
+	$(MAKE) test
+
+bench: packages ## compare with mbuffer, Python's tarfile, md5sum and sftp; see docs/performance.md
+	go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./archiver
+	go test -run '^$$' -bench . -timeout 60m ./sources/... ./internal/... ./verify
+
+fuzz: ## run each fuzzer for FUZZTIME
+	@go list ./... | while read -r package; do \
+		for target in $$(go test -list '^Fuzz' "$$package" | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$package" || exit 1; \
+		done; \
+	done
+
+# What the tests need of Debian: installed when root, else named.
+packages:
+	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" = 0 ]; then \
+			apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
+		else echo "the tests need these packages: apt-get install" $$missing; exit 1; fi; fi
+
+clean: ## remove what was built
+	rm -rf bin demo
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
