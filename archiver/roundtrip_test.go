@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -127,7 +126,7 @@ func sameTree(t *testing.T, want, got string) {
 func TestRoundTripGOROOT(t *testing.T) {
 	s := newSite(t, 1<<30)
 	s.a.ArchiveSize = 64 << 20
-	out, err := exec.Command("cp", "-a", filepath.Join(runtime.GOROOT(), "src"), s.data).CombinedOutput()
+	out, err := exec.Command("sh", "-ec", `cp -a "$(go env GOROOT)/src" "$1"`, "sh", s.data).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"twintape/internal/event"
 	"twintape/internal/tape"
 	"twintape/sources"
 )
@@ -122,18 +121,6 @@ func content(name string, size int) []byte {
 		out[i] = byte(x)
 	}
 	return out
-}
-
-// events keeps what was emitted.
-type events struct {
-	mu  sync.Mutex
-	all []event.Event
-}
-
-func (e *events) Emit(ev event.Event) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.all = append(e.all, ev)
 }
 
 var errTest = errors.New("made to fail")

@@ -84,12 +84,8 @@ var (
 
 // Open takes a library for this process. The error wraps tape.ErrBusy if another one has it, and says who.
 func Open(dir string) (*Library, error) {
-	data, err := os.ReadFile(filepath.Join(dir, stateFile))
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dir, stateFile)); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("no virtual library in %s: `twintape init --dir DIR` makes one: %w", dir, err)
-	}
-	if err != nil {
-		return nil, err
 	}
 	held, err := lock.Acquire(filepath.Join(dir, "lock"))
 	if errors.Is(err, lock.ErrHeld) {
@@ -98,8 +94,7 @@ func Open(dir string) (*Library, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Read again: its last owner may have moved cartridges until it gave the lock up.
-	data, err = os.ReadFile(filepath.Join(dir, stateFile))
+	data, err := os.ReadFile(filepath.Join(dir, stateFile))
 	l := &Library{dir: dir, lock: held}
 	if err == nil {
 		err = json.Unmarshal(data, &l.state)
