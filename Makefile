@@ -1,6 +1,7 @@
 # `make help` lists the targets.
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+SHELL := /bin/bash
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo development)
 FUZZTIME ?= 60s
 PACKAGES := openssh-server openssh-client mbuffer tar python3 gcc libc6-dev
 
@@ -14,7 +15,7 @@ demo: ## archive made-up observations of two hosts onto a pair of virtual tapes
 	@./etc/demo.sh
 
 test: packages ## run all tests under the race detector
-	go test -race -timeout 40m ./...
+	CGO_ENABLED=1 go test -race -timeout 20m ./...
 
 check: ## format, vet, staticcheck, module file, tests
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted"; exit 1; }
