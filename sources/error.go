@@ -22,6 +22,16 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// PatternError is the error of Glob about its pattern.
+type PatternError struct {
+	Pattern string
+	Err     error // what is wrong with it
+}
+
+func (e *PatternError) Error() string { return fmt.Sprintf("pattern %q: %v", e.Pattern, e.Err) }
+
+func (e *PatternError) Unwrap() error { return e.Err }
+
 var (
 	// ErrUnavailable marks an error of the host, not of the path: down, hung, refusing, or its key is not trusted. Other
 	// hosts are not affected, and the same call may succeed later.

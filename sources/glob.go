@@ -32,19 +32,19 @@ type Matches struct {
 // listed. Symlinks below the pattern's fixed beginning are not followed. A fixed path that does not exist is no match,
 // and no problem.
 //
-// The error says that the pattern is wrong, that it names no host (ErrUnknownHost), or that ctx ended.
+// The error says that the pattern is wrong (*PatternError; it wraps ErrUnknownHost if it names no host), or that ctx ended.
 func Glob(ctx context.Context, ns *Namespace, patternText string, m Matches) error {
 	hostPart, pathPart, ok := strings.Cut(patternText, ":")
 	if !ok || hostPart == "" || !strings.HasPrefix(pathPart, "/") {
-		return fmt.Errorf("pattern %q: write host:/absolute/pattern", patternText)
+		return &PatternError{patternText, errors.New("write host:/absolute/pattern")}
 	}
 	p, err := compile(pathPart)
 	if err != nil {
-		return fmt.Errorf("pattern %q: %w", patternText, err)
+		return &PatternError{patternText, err}
 	}
 	hosts, err := ns.matchHosts(hostPart)
 	if err != nil {
-		return fmt.Errorf("pattern %q: %w", patternText, err)
+		return &PatternError{patternText, err}
 	}
 	for _, host := range hosts {
 		_, src, err := ns.Source(host)

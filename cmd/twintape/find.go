@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -16,22 +19,35 @@ func newFindCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "find PATTERN",
 		Short: "Where a file is on tape",
-		Long: "find looks for members on tape by a pattern such as 'pot1:/data/**/visdata', or the end of a path: visdata.\n" +
-			"With --commands it prints the mt, dd and tar calls that bring a member back without twintape.",
+		Long: "find looks for files, directories and links on tape by a pattern such as 'pot1:/data/**/visdata', or by the end of a\n" +
+			"path, visdata. With --commands it prints the mt, dd and tar calls that bring each back without twintape, from a\n" +
+			"drive and, for a virtual library, from the cartridge's file.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := a.ledger(cmd.Context())
+			ctx, out := cmd.Context(), cmd.OutOrStdout()
+			pattern, err := a.ownName(args[0])
 			if err != nil {
 				return err
 			}
-			for f, err := range l.Find(cmd.Context(), args[0], limit) {
+			l, err := a.ledger(ctx)
+			if err != nil {
+				return err
+			}
+			recordSizes := make(map[string]int) // by barcode
+			for f, err := range l.Find(ctx, pattern, limit) {
 				if err != nil {
-					return err
+					return withCode(err)
+				}
+				var how []recipe
+				if commands && f.Entry.Header > 0 {
+					if how, err = a.recipes(ctx, l, recordSizes, f); err != nil {
+						return err
+					}
 				}
 				if a.json {
-					err = printJSON(cmd.OutOrStdout(), foundJSON(f))
+					err = printJSON(out, foundJSON(f, how))
 				} else {
-					err = a.printFound(cmd, f, commands)
+					err = printFound(out, f, how)
 				}
 				if err != nil {
 					return err
@@ -40,79 +56,94 @@ func newFindCommand(a *app) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().IntVar(&limit, "limit", 0, "list at most so many")
+	cmd.Flags().IntVar(&limit, "limit", 0, "list at most so many; 0 is all")
 	cmd.Flags().BoolVar(&commands, "commands", false, "print the commands that bring each member back")
 	return cmd
 }
 
-func (a *app) printFound(cmd *cobra.Command, f ledger.Found, commands bool) error {
-	e, first := f.Entry, f.Item.Copies[0] // only items with copies are found
+// recipes are the ways to a member from each good copy.
+func (a *app) recipes(ctx context.Context, l *ledger.Ledger, recordSizes map[string]int, f ledger.Found) ([]recipe, error) {
+	var out []recipe
+	for _, c := range f.Item.Copies {
+		if c.Bad != "" {
+			continue
+		}
+		if recordSizes[c.Barcode] == 0 {
+			t, err := l.Tape(ctx, c.Barcode)
+			if err != nil {
+				return nil, err
+			}
+			recordSizes[c.Barcode] = t.RecordSize
+		}
+		image := filepath.Join(a.cfg.Library.Dir, c.Barcode+".tap")
+		out = append(out, newRecipe(f.Entry, c, recordSizes[c.Barcode], image))
+	}
+	return out, nil
+}
+
+func printFound(out io.Writer, f ledger.Found, how []recipe) error {
+	e := f.Entry
 	var on []string
 	for _, c := range f.Item.Copies {
-		note := "not verified"
-		switch {
-		case c.Bad != "":
-			note = "BAD"
-		case c.Full:
-			note = "read in full"
-		case !c.Verified.IsZero():
-			note = "verified"
+		on = append(on, fmt.Sprintf("%s (%s)", c.Barcode, proof(c)))
+	}
+	fmt.Fprintf(out, "%s\n  %s, %s, modified %s", printable(e.Host+":"+e.Path), e.Type, size(e.Size), date(e.MTime))
+	if !e.MD5.IsZero() {
+		fmt.Fprintf(out, ", md5 %s", e.MD5)
+	}
+	fmt.Fprintf(out, "\n  on %s\n", strings.Join(on, " and "))
+	switch {
+	case e.Header == 0:
+		fmt.Fprintf(out, "  listed only: a %s has no data on tape\n", e.Type)
+	case e.Bad != "":
+		fmt.Fprintf(out, "  BAD: %s\n", escaped(e.Bad))
+		fallthrough
+	default:
+		fmt.Fprintf(out, "  archive %d, tape file %d, record %d, offset %d\n", e.Archive, f.Item.Copies[0].TapeFile, e.Record, e.Offset)
+	}
+	if len(how) > 0 {
+		r := how[0] // twins are alike
+		fmt.Fprintf(out, "  # with %s or its twin in a drive:\n  %s\n", r.Barcode, strings.Join(r.Drive, "\n  "))
+		fmt.Fprintf(out, "  # from the file of the virtual cartridge:\n  %s\n", r.Image)
+		if r.Check != "" {
+			fmt.Fprintf(out, "  # check it:\n  %s\n", r.Check)
 		}
-		on = append(on, fmt.Sprintf("%s (%s)", c.Barcode, note))
 	}
-	out := cmd.OutOrStdout()
-	fmt.Fprintf(out, "%s  %s  %s  %s  tape file %d, record %d + %d bytes\n", printable(e.Host+":"+e.Path), size(e.Size), e.MD5,
-		strings.Join(on, ", "), first.TapeFile, e.Record, e.Offset)
-	if !commands {
-		return nil
-	}
-	l, err := a.ledger(cmd.Context())
-	if err != nil {
-		return err
-	}
-	t, err := l.Tape(cmd.Context(), first.Barcode)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "  mt -f /dev/nst0 setblk 0 && mt -f /dev/nst0 asf %d && tar -b %d -xf /dev/nst0 %s\n", first.TapeFile,
-		t.RecordSize/512, shellQuote(e.Host+e.Path))
 	return nil
 }
 
-func foundJSON(f ledger.Found) map[string]any {
+// proof tells what is known of a copy.
+func proof(c ledger.Copy) string {
+	switch {
+	case c.Bad != "":
+		return "BAD: " + escaped(c.Bad)
+	case c.Full:
+		return "read back in full " + date(c.Verified)
+	case !c.Verified.IsZero() && c.Read > 0:
+		return "read back in part " + date(c.Verified)
+	case !c.Verified.IsZero():
+		return "tape verified by a sample " + date(c.Verified)
+	}
+	return "not verified"
+}
+
+func foundJSON(f ledger.Found, how []recipe) map[string]any {
 	e := f.Entry
 	line := map[string]any{
-		"host": e.Host, "type": e.Type, "size": e.Size, "mtime": e.MTime.Format(time.RFC3339Nano), "md5": e.MD5,
-		"archive": e.Archive, "record": e.Record, "offset": e.Offset, "header": e.Header, "item": itemJSON(f.Item),
+		"host": e.Host, "type": e.Type, "size": e.Size, "mtime": e.MTime.UTC().Format(time.RFC3339Nano), "item": itemJSON(f.Item),
 	}
 	putPath(line, "path", e.Path)
+	if e.Header > 0 {
+		line["archive"], line["record"], line["offset"], line["header"] = e.Archive, e.Record, e.Offset, e.Header
+	}
+	if !e.MD5.IsZero() {
+		line["md5"] = e.MD5
+	}
 	if e.Bad != "" {
 		line["bad"] = e.Bad
 	}
+	if how != nil {
+		line["commands"] = how
+	}
 	return line
-}
-
-// shellQuote makes one word of a name for sh and bash; bytes that a terminal could mistake are written as $'…' has them.
-func shellQuote(name string) string {
-	var b strings.Builder
-	b.WriteString("$'")
-	plain := true
-	for i := range len(name) {
-		switch c := name[i]; {
-		case c == '\'' || c == '\\':
-			b.WriteByte('\\')
-			b.WriteByte(c)
-			plain = false
-		case c < ' ' || c > '~':
-			fmt.Fprintf(&b, "\\x%02x", c)
-			plain = false
-		default:
-			b.WriteByte(c)
-		}
-	}
-	b.WriteByte('\'')
-	if plain {
-		return "'" + name + "'"
-	}
-	return b.String()
 }

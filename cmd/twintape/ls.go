@@ -2,16 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
 	"path"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -115,30 +112,6 @@ func printEntries(out io.Writer, entries []listed) error {
 		}
 	}
 	return nil
-}
-
-// printJSON prints one line of JSON.
-func printJSON(out io.Writer, v any) error {
-	enc := json.NewEncoder(out)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
-}
-
-// putPath puts bytes that are a name into a JSON object: as they are if they are UTF-8, else under key_b64.
-func putPath(line map[string]any, key, name string) {
-	if utf8.ValidString(name) {
-		line[key] = name
-	} else {
-		line[key+"_b64"] = []byte(name)
-	}
-}
-
-// printable quotes a name that a terminal or a reader could mistake.
-func printable(name string) string {
-	if q := strconv.Quote(name); len(q) != len(name)+2 || strings.HasPrefix(name, " ") || strings.HasSuffix(name, " ") {
-		return q
-	}
-	return name
 }
 
 func owner(name string, id uint32) string {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/bmatcuk/doublestar/v4"
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
@@ -200,6 +201,7 @@ func withCode(err error) error {
 	}
 	var noTape *archiver.NoTapeError
 	var mismatch *archiver.MismatchError
+	var pattern *sources.PatternError
 	switch {
 	case errors.As(err, &mismatch):
 		return exitcode.With(exitcode.Mismatch, err)
@@ -209,13 +211,17 @@ func withCode(err error) error {
 		return exitcode.With(exitcode.Held, err)
 	case errors.As(err, &noTape), errors.Is(err, tape.ErrBusy), errors.Is(err, tape.ErrNoMedium), errors.Is(err, sources.ErrUnavailable):
 		return exitcode.With(exitcode.Unavailable, err)
-	case errors.Is(err, sources.ErrUnknownHost):
+	case errors.As(err, &pattern), errors.Is(err, doublestar.ErrBadPattern), errors.Is(err, sources.ErrUnknownHost):
 		return exitcode.With(exitcode.Usage, err)
 	}
 	return err
 }
 
-// describe is an error as it is printed: joined errors stand on lines of their own.
+// describe is an error as it is printed: joined errors stand on lines of their own, fit for a terminal.
 func describe(err error) string {
-	return strings.ReplaceAll(err.Error(), "\n", "\ntwintape: ")
+	lines := strings.Split(err.Error(), "\n")
+	for i, l := range lines {
+		lines[i] = escaped(l)
+	}
+	return strings.Join(lines, "\ntwintape: ")
 }

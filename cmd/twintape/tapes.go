@@ -1,9 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"io"
-	"text/tabwriter"
+	"path"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,17 +25,30 @@ func newTapesCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			twins := make(map[string]string) // by pair and side
 			for _, t := range tapes {
-				if a.json {
-					if err := printJSON(cmd.OutOrStdout(), tapeJSON(t)); err != nil {
-						return err
-					}
-					continue
-				}
-				fmt.Fprintf(w, "%s\t%s\t%s of %s\t%s\n", t.Barcode, t.State, size(t.Used), size(t.Capacity), date(t.Written))
+				twins[fmt.Sprint(t.Pair, t.Side)] = t.Barcode
 			}
-			return w.Flush()
+			rows := newTable(cmd.OutOrStdout(), "BARCODE", "STATE", "USED", "CAPACITY", "WRITTEN", "TWIN", "WHY")
+			for _, t := range tapes {
+				twin, used := "-", "-"
+				if t.Pair != "" {
+					twin, used = twins[fmt.Sprint(t.Pair, 3-t.Side)], size(t.Used)
+				}
+				written := date(t.Written)
+				if written == "" {
+					written = "-"
+				}
+				if a.json {
+					err = printJSON(cmd.OutOrStdout(), tapeJSON(t))
+				} else {
+					err = rows.row(t.Barcode, string(t.State), used, size(t.Capacity), written, twin, escaped(t.Why))
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return rows.flush()
 		},
 	}
 	cmd.AddCommand(newTapesShowCommand(a), newTapesAddCommand(a), newTapesRetireCommand(a))
@@ -46,125 +59,15 @@ func tapeJSON(t ledger.Tape) map[string]any {
 	line := map[string]any{"barcode": t.Barcode, "state": t.State, "capacity": t.Capacity, "used": t.Used}
 	if t.Pair != "" {
 		line["uuid"], line["pair"], line["side"], line["record_size"] = t.UUID, t.Pair, t.Side, t.RecordSize
-		line["written"] = t.Written.Format(time.RFC3339)
+		line["written"] = t.Written.UTC().Format(time.RFC3339)
 	}
 	if t.Serial != "" {
 		line["serial"] = t.Serial
 	}
+	if t.Why != "" {
+		line["why"] = t.Why
+	}
 	return line
-}
-
-func date(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.Local().Format(time.DateTime)
-}
-
-func newTapesShowCommand(a *app) *cobra.Command {
-	var items bool
-	cmd := &cobra.Command{
-		Use:   "show BARCODE",
-		Short: "Show what is on a tape, and how it was verified",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := a.ledger(cmd.Context())
-			if err != nil {
-				return err
-			}
-			c, err := l.Contents(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			history, err := l.Verifications(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return printJSON(cmd.OutOrStdout(), contentsJSON(c, history))
-			}
-			printContents(cmd.OutOrStdout(), c, history, items)
-			return nil
-		},
-	}
-	cmd.Flags().BoolVar(&items, "items", false, "list every item")
-	return cmd
-}
-
-func printContents(out io.Writer, c ledger.Contents, history []ledger.Verification, items bool) {
-	t := c.Tape
-	fmt.Fprintf(out, "%s: %s, %s of %s\n", t.Barcode, t.State, size(t.Used), size(t.Capacity))
-	if t.Pair == "" {
-		return
-	}
-	fmt.Fprintf(out, "volume %s, pair %s, side %d, records of %s\n", t.UUID, t.Pair, t.Side, size(int64(t.RecordSize)))
-	for _, s := range c.Sessions {
-		fmt.Fprintf(out, "session %d (%s), job %d: ", s.Number, s.UUID, s.Job)
-		if s.Closed.IsZero() {
-			fmt.Fprintln(out, "not closed by a catalog")
-		} else {
-			fmt.Fprintf(out, "closed %s, catalog in tape file %d at record %d\n", date(s.Closed), s.Catalog.TapeFile, s.Catalog.Record)
-		}
-		for _, ar := range s.Archives {
-			state := ""
-			if !ar.Flushed {
-				state = ", planned only"
-			}
-			fmt.Fprintf(out, "  archive %d: tape file %d, records %d to %d, %d items, %s%s\n", ar.Number, ar.TapeFile, ar.Record,
-				ar.Record+ar.Records-1, len(ar.Items), size(ar.Bytes), state)
-			for _, it := range ar.Items {
-				if items || it.Bad != "" {
-					fmt.Fprintf(out, "    %s  %s  %s\n", printable(it.Host+":"+it.Path), size(it.Bytes), printable(it.Bad))
-				}
-			}
-		}
-	}
-	for _, v := range history {
-		verdict := "good"
-		if !v.Good {
-			verdict = "NOT GOOD: " + printable(v.Reason)
-		}
-		fmt.Fprintf(out, "verified %s on %s: %s of %s read (sample %g, seed %d): %s\n", date(v.Ended), v.Drive, size(v.BytesRead),
-			size(v.BytesTotal), v.Sample, v.Seed, verdict)
-	}
-}
-
-func contentsJSON(c ledger.Contents, history []ledger.Verification) map[string]any {
-	sessions := []map[string]any{}
-	for _, s := range c.Sessions {
-		archives := []map[string]any{}
-		for _, ar := range s.Archives {
-			items := []map[string]any{}
-			for _, it := range ar.Items {
-				line := map[string]any{"id": it.ID, "host": it.Host, "record": it.Record, "members": it.Members, "bytes": it.Bytes}
-				putPath(line, "path", it.Path)
-				if it.Bad != "" {
-					line["bad"] = it.Bad
-				}
-				items = append(items, line)
-			}
-			archives = append(archives, map[string]any{
-				"number": ar.Number, "tape_file": ar.TapeFile, "record": ar.Record, "records": ar.Records, "bytes": ar.Bytes,
-				"flushed": ar.Flushed, "items": items,
-			})
-		}
-		line := map[string]any{"number": s.Number, "session": s.UUID, "job": s.Job, "archives": archives}
-		if !s.Closed.IsZero() {
-			line["closed"] = s.Closed.Format(time.RFC3339)
-			line["catalog"] = map[string]any{
-				"tape_file": s.Catalog.TapeFile, "record": s.Catalog.Record, "records": s.Catalog.Records, "md5": s.Catalog.MD5,
-			}
-		}
-		sessions = append(sessions, line)
-	}
-	verifications := []map[string]any{}
-	for _, v := range history {
-		verifications = append(verifications, map[string]any{
-			"began": v.Began.Format(time.RFC3339), "ended": v.Ended.Format(time.RFC3339), "drive": v.Drive, "seed": v.Seed,
-			"sample": v.Sample, "good": v.Good, "reason": v.Reason, "bytes_read": v.BytesRead, "bytes_total": v.BytesTotal,
-		})
-	}
-	return map[string]any{"tape": tapeJSON(c.Tape), "sessions": sessions, "verifications": verifications}
 }
 
 func newTapesAddCommand(a *app) *cobra.Command {
@@ -172,9 +75,16 @@ func newTapesAddCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add BARCODE...",
 		Short: "Register blank cartridges; a virtual library gets new ones",
-		Args:  cobra.MinimumNArgs(1),
+		Long: "add makes cartridges of the library known to the ledger as blank tapes. A virtual library gets a new cartridge for\n" +
+			"each barcode that it does not hold. A drive looks at a tape before it is written: one that holds data is refused.",
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n, err := parseCapacity(capacity)
+			if err != nil {
+				return err
+			}
+			ctx := cmd.Context()
+			cfg, err := a.config()
 			if err != nil {
 				return err
 			}
@@ -182,36 +92,62 @@ func newTapesAddCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			l, err := a.ledger(cmd.Context())
+			l, err := a.ledger(ctx)
 			if err != nil {
 				return err
 			}
+			var faults error
 			for _, barcode := range args {
-				if _, err := lib.Capacity(barcode); err != nil {
+				if _, err := lib.Capacity(barcode); err != nil { // it does not hold it
 					if err := lib.AddCartridge(barcode, n); err != nil {
-						return err
+						faults = errors.Join(faults, err)
+						continue
 					}
 				}
 				holds, err := lib.Capacity(barcode)
+				if err == nil {
+					_, err = l.AddTape(ctx, ledger.Tape{Barcode: barcode, Capacity: holds})
+				}
+				if err != nil {
+					faults = errors.Join(faults, err)
+					continue
+				}
+				t, err := l.Tape(ctx, barcode)
 				if err != nil {
 					return err
 				}
-				if _, err := l.AddTape(cmd.Context(), ledger.Tape{Barcode: barcode, Capacity: holds}); err != nil {
-					return err
+				if a.json {
+					if err := printJSON(cmd.OutOrStdout(), tapeJSON(t)); err != nil {
+						return err
+					}
+				} else {
+					fmt.Fprintf(cmd.ErrOrStderr(), "%s is known as a blank tape of %s\n", t.Barcode, size(t.Capacity))
+				}
+				if !matchesAny(cfg.Archive.Sides[:], barcode) {
+					fmt.Fprintf(cmd.ErrOrStderr(), "twintape: %s fits no pattern of archive.sides (%v): no job will choose it\n", barcode, cfg.Archive.Sides)
 				}
 			}
-			return nil
+			return faults
 		},
 	}
 	addCapacityFlag(cmd, &capacity)
 	return cmd
 }
 
+func matchesAny(patterns []string, barcode string) bool {
+	for _, p := range patterns {
+		if ok, err := path.Match(p, barcode); ok && err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 func newTapesRetireCommand(a *app) *cobra.Command {
 	var why string
 	cmd := &cobra.Command{
 		Use:   "retire BARCODE",
-		Short: "Never choose a tape again",
+		Short: "Never choose a blank tape again",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			l, err := a.ledger(cmd.Context())
@@ -222,8 +158,8 @@ func newTapesRetireCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if t.State != ledger.TapeBlank {
-				return fmt.Errorf("tape %s is %s: only blank tapes can be retired, others may hold an item's only copies", t.Barcode, t.State)
+			if t.State == ledger.TapeWritten || t.Job != 0 {
+				return fmt.Errorf("tape %s is in use (%s): only tapes that hold no copies can be retired", t.Barcode, t.State)
 			}
 			return withCode(l.SetTapeState(cmd.Context(), t.Barcode, ledger.TapeRetired, why))
 		},

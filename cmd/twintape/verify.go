@@ -2,10 +2,14 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
-	"twintape/archiver"
+	"twintape/internal/event"
+	"twintape/internal/exitcode"
 )
 
 func newVerifyCommand(a *app) *cobra.Command {
@@ -18,27 +22,30 @@ func newVerifyCommand(a *app) *cobra.Command {
 			"the ledger says. It judges only the tapes named. Exit code 4 says that one did not give back what was written.",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			for i, barcode := range args {
+				if slices.Contains(args[:i], barcode) {
+					return exitcode.With(exitcode.Usage, fmt.Errorf("tape %s is given twice", barcode))
+				}
+			}
 			ctx := cmd.Context()
-			face := newFace(a.log, cmd.ErrOrStderr())
-			defer face.Close()
-			ar, err := a.archiver(ctx, true, face)
+			ar, err := a.archiver(ctx, true, event.Discard)
 			if err != nil {
 				return err
 			}
 			if ar.Sample, err = sampleFlags(cmd, sample, full, ar.Sample); err != nil {
 				return err
 			}
+			face := newFace(a.log, cmd.ErrOrStderr())
+			ar.Events = face
+			face.Emit(event.Note{Text: "loading and verifying " + strings.Join(args, ", ")})
 			reports, err := ar.VerifyTapes(ctx, args)
-			var mismatch *archiver.MismatchError
-			if err != nil && !errors.As(err, &mismatch) {
-				return withCode(err)
-			}
+			face.Close()
 			for _, r := range reports {
-				if a.json {
-					if err := printJSON(cmd.OutOrStdout(), r); err != nil {
-						return err
-					}
-				} else {
+				switch {
+				case r == nil: // could not be judged: err says why
+				case a.json:
+					err = errors.Join(err, printJSON(cmd.OutOrStdout(), r))
+				default:
 					printVerified(cmd.OutOrStdout(), r)
 				}
 			}
