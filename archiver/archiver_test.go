@@ -30,17 +30,13 @@ type site struct {
 func newSite(t testing.TB, capacity int64) *site {
 	t.Helper()
 	dir := t.TempDir()
-	s := &site{t: t, dir: dir, data: filepath.Join(dir, "data")}
-	must(t, os.Mkdir(s.data, 0o755))
+	must(t, os.Mkdir(filepath.Join(dir, "data"), 0o755))
 	tapes := filepath.Join(dir, "tapes")
 	must(t, virtual.Create(tapes, virtual.Options{Drives: 2, Slots: 10}))
 	lib, err := virtual.Open(tapes)
 	must(t, err)
-	s.lib = lib
-	t.Cleanup(func() { lib.Close() })
 	led, err := ledger.Create(t.Context(), filepath.Join(dir, "ledger.db"))
 	must(t, err)
-	t.Cleanup(func() { led.Close() })
 	for side := 1; side <= 2; side++ {
 		for n := 1; n <= 3; n++ {
 			barcode := fmt.Sprintf("PAPR%d%03d", side, n)
@@ -49,6 +45,22 @@ func newSite(t testing.TB, capacity int64) *site {
 			must(t, err)
 		}
 	}
+	must(t, led.Close())
+	must(t, lib.Close())
+	return openSite(t, dir)
+}
+
+// openSite opens a site that newSite made, in this process or another.
+func openSite(t testing.TB, dir string) *site {
+	t.Helper()
+	s := &site{t: t, dir: dir, data: filepath.Join(dir, "data")}
+	var err error
+	s.lib, err = virtual.Open(filepath.Join(dir, "tapes"))
+	must(t, err)
+	t.Cleanup(func() { s.lib.Close() })
+	led, err := ledger.Open(t.Context(), filepath.Join(dir, "ledger.db"), ledger.Options{})
+	must(t, err)
+	t.Cleanup(func() { led.Close() })
 	src, err := local.New("pot1", s.data)
 	must(t, err)
 	ns, err := sources.NewNamespace([]sources.Host{{Name: "pot1", Aliases: []string{"p"}, Source: src}})
@@ -58,9 +70,16 @@ func newSite(t testing.TB, capacity int64) *site {
 			ArchiveSize: 1 << 20, RecordSize: 64 << 10, FlushBytes: 4 << 20, Memory: 16 << 20,
 			Sides: [2]string{"PAPR1*", "PAPR2*"}, Sample: 0.25, Scratch: dir,
 		},
-		Namespace: ns, Library: lib, Ledger: led, Events: event.Discard,
+		Namespace: ns, Library: s.lib, Ledger: led, Events: event.Discard,
 	}
 	return s
+}
+
+// close gives up the library and the ledger, so that another process can have them.
+func (s *site) close() {
+	s.t.Helper()
+	must(s.t, s.a.Ledger.Close())
+	must(s.t, s.lib.Close())
 }
 
 func must(t testing.TB, err error) {

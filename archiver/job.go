@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -26,7 +27,6 @@ type job struct {
 	*Archiver
 	row     ledger.Job
 	tapes   [2]*Loaded
-	labels  [2]catalog.Label
 	start   ledger.StartSession
 	session ledger.Session // as the ledger has it; its ID is 0 until the first archive is planned
 	report  *Report
@@ -90,21 +90,26 @@ func (j *job) run(ctx context.Context, chosen [2]ledger.Tape) error {
 			return err
 		}
 	}
-	planned, err := j.plan(ctx)
+	j.newSession()
+	planned, err := j.plan(ctx, beginning)
 	if err != nil {
 		return err
 	}
 	if planned.Archives == 0 {
-		return j.nothingPlanned()
+		return fmt.Errorf("none of the queued items could be planned: %w", &ItemsFailedError{Items: j.report.Failed})
 	}
-	j.Events.Emit(*planned)
-
 	if err := j.enter(ctx, ledger.Labelling); err != nil {
 		return err
 	}
 	if err := j.label(ctx); err != nil {
 		return err
 	}
+	return j.finish(ctx, planned)
+}
+
+// finish writes what is planned, closes the session and verifies both tapes, which stand where the first planned archive
+// belongs.
+func (j *job) finish(ctx context.Context, planned *event.Planned) error {
 	if err := j.enter(ctx, ledger.Writing); err != nil {
 		return err
 	}
@@ -123,13 +128,7 @@ func (j *job) run(ctx context.Context, chosen [2]ledger.Tape) error {
 		return fmt.Errorf("%w: what was written on %s and %s is flushed and closed by its catalog, but not verified; run `twintape verify %[2]s %[3]s`",
 			ErrStopped, j.tapes[0].Barcode, j.tapes[1].Barcode)
 	}
-	if err := j.enter(ctx, ledger.Verifying); err != nil {
-		return err
-	}
-	began = time.Now()
-	err = j.verify(ctx)
-	j.report.Verified = time.Since(began)
-	return err
+	return j.verify(ctx)
 }
 
 func (j *job) stopped() bool {
@@ -174,49 +173,70 @@ func (j *job) putAway(ctx context.Context) error {
 	return err
 }
 
-func (j *job) nothingPlanned() error {
-	return fmt.Errorf("none of the queued items could be planned: %w", &ItemsFailedError{Items: j.report.Failed})
-}
-
-// label writes both volume labels.
+// label writes both volume labels, as the ledger knows the tapes.
 func (j *job) label(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for side, l := range j.tapes {
 		g.Go(func() error {
-			record, err := j.labels[side].Encode()
-			if err != nil {
-				return err
-			}
-			if err := standsAt(ctx, l.Drive, 0); err != nil {
-				return err
-			}
-			if err := l.Drive.WriteRecord(ctx, record); err != nil {
+			if err := j.labelTape(ctx, l, j.tapes[1-side].Barcode); err != nil {
 				return fmt.Errorf("tape %s in %s: writing the label: %w", l.Barcode, l.Drive.Name(), err)
 			}
-			if err := l.Drive.WriteFilemark(ctx); err != nil {
-				return fmt.Errorf("tape %s in %s: writing the label's filemark: %w", l.Barcode, l.Drive.Name(), err)
-			}
-			return standsAt(ctx, l.Drive, firstRecord)
+			return nil
 		})
 	}
 	return g.Wait()
 }
 
+func (j *job) labelTape(ctx context.Context, l *Loaded, twin string) error {
+	t, err := j.Ledger.Tape(ctx, l.Barcode)
+	if err != nil {
+		return err
+	}
+	record, err := catalog.Label{
+		Tape: t.UUID, Pair: t.Pair, Barcode: t.Barcode, Twin: twin, RecordSize: t.RecordSize, Created: t.Written.Truncate(time.Second),
+	}.Encode()
+	if err != nil {
+		return err
+	}
+	if err := standsAt(ctx, l.Drive, 0); err != nil {
+		return err
+	}
+	if err := l.Drive.WriteRecord(ctx, record); err != nil {
+		return err
+	}
+	if err := l.Drive.WriteFilemark(ctx); err != nil {
+		return err
+	}
+	return standsAt(ctx, l.Drive, firstRecord)
+}
+
 // firstRecord is the block behind the label and its filemark.
 const firstRecord = 2
+
+// place is where the next archive belongs.
+type place struct {
+	number   int // of the archive
+	tapeFile int
+	record   int64
+}
+
+// beginning is the place of a pair's first archive.
+var beginning = place{number: 1, tapeFile: 1, record: firstRecord}
+
+// behind is the place behind all archives of a session, which are in tape order.
+func behind(archives []ledger.PlannedArchive) place {
+	if len(archives) == 0 {
+		return beginning
+	}
+	last := archives[len(archives)-1]
+	return place{number: last.Number + 1, tapeFile: last.TapeFile + 1, record: last.Record + last.Records + 1}
+}
 
 // newSession gives the pair, the session and the tapes their UUIDs.
 func (j *job) newSession() {
 	j.start = ledger.StartSession{
 		PairUUID: uuid.NewString(), SessionUUID: uuid.NewString(), TapeUUIDs: [2]string{uuid.NewString(), uuid.NewString()},
 		RecordSize: j.RecordSize, Number: 1, Record: firstRecord,
-	}
-	now := time.Now().UTC().Truncate(time.Second)
-	for side, l := range j.tapes {
-		j.labels[side] = catalog.Label{
-			Tape: j.start.TapeUUIDs[side], Pair: j.start.PairUUID, Barcode: l.Barcode, Twin: j.tapes[1-side].Barcode,
-			RecordSize: j.RecordSize, Created: now,
-		}
 	}
 }
 
@@ -226,6 +246,7 @@ func (j *job) write(ctx context.Context, records int64) error {
 	if err != nil {
 		return err
 	}
+	archives = slices.DeleteFunc(archives, func(p ledger.PlannedArchive) bool { return p.Flushed })
 	cfg := stream.Config{
 		RecordSize: j.RecordSize, Memory: j.Memory, FlushBytes: j.FlushBytes, Total: records * int64(j.RecordSize),
 		Namespace: j.Namespace, Events: j.Events, Unchanged: Unchanged, Stop: j.stop,
@@ -293,20 +314,21 @@ func (j *job) close(ctx context.Context) error {
 	if err := j.Ledger.DropUnflushed(ctx, j.session.ID); err != nil {
 		return err
 	}
-	tapeFile, record := 1, int64(firstRecord)
 	archives, err := j.Ledger.Archives(ctx, j.session.ID)
 	if err != nil {
 		return err
 	}
-	if n := len(archives); n > 0 {
-		last := archives[n-1]
-		tapeFile, record = last.TapeFile+1, last.Record+last.Records+1
-	}
-	return j.closeSession(ctx, j.session, j.row.UUID, j.tapes, tapeFile, record)
+	end := behind(archives)
+	return j.closeSession(ctx, j.session, j.row.UUID, j.tapes, end.tapeFile, end.record)
 }
 
 // verify reloads both tapes and reads them back, each on its own drive at the same time.
 func (j *job) verify(ctx context.Context) error {
+	if err := j.enter(ctx, ledger.Verifying); err != nil {
+		return err
+	}
+	began := time.Now()
+	defer func() { j.report.Verified = time.Since(began) }()
 	barcodes := [2]string{j.tapes[0].Barcode, j.tapes[1].Barcode}
 	if err := j.putAway(ctx); err != nil {
 		return err
@@ -323,8 +345,8 @@ func (j *job) verify(ctx context.Context) error {
 	return err
 }
 
-// plan packs queued items onto the pair, recording each archive, until the pair or the queue is exhausted.
-func (j *job) plan(ctx context.Context) (*event.Planned, error) {
+// plan packs queued items onto the pair from a place on, recording each archive, until the pair or the queue is exhausted.
+func (j *job) plan(ctx context.Context, from place) (*event.Planned, error) {
 	remaining := int64(0)
 	for side, l := range j.tapes {
 		if r := l.Medium.Remaining; side == 0 || r < remaining {
@@ -335,7 +357,6 @@ func (j *job) plan(ctx context.Context) (*event.Planned, error) {
 		return nil, fmt.Errorf("neither %s nor %s tells how much it takes", j.tapes[0].Drive.Name(), j.tapes[1].Drive.Name())
 	}
 	remaining -= int64(j.RecordSize) // the label
-	j.newSession()
 	out := &event.Planned{}
 	f := filling{
 		Archiver: j.Archiver,
@@ -343,7 +364,7 @@ func (j *job) plan(ctx context.Context) (*event.Planned, error) {
 			plan.Limits{ArchiveSize: j.ArchiveSize, RecordSize: j.RecordSize, Remaining: remaining, Empty: remaining},
 			plan.Start{
 				Pair: j.start.PairUUID, Session: j.start.SessionUUID, Job: j.row.UUID,
-				Number: 1, TapeFile: 1, Record: firstRecord,
+				Number: from.number, TapeFile: from.tapeFile, Record: from.record,
 			}),
 		planned: func(ctx context.Context, p *plan.Archive, looks []ledger.ItemLook) error {
 			var err error
@@ -366,6 +387,9 @@ func (j *job) plan(ctx context.Context) (*event.Planned, error) {
 	}
 	err := f.fill(ctx)
 	j.report.Waiting = f.left
+	if err == nil && out.Archives > 0 {
+		j.Events.Emit(*out)
+	}
 	return out, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -68,17 +69,20 @@ type Loaded struct {
 	slot    int // where it came from
 }
 
-// Load brings cartridges into drives, the first into drives[0] and so on, and waits until all are ready. A cartridge
-// that lies in one of the drives is put away first.
+// Load brings cartridges into drives, the first into drives[0] and so on, and waits until all are ready. What lies in one
+// of the drives, or is wanted and lies in another, is put into a slot first.
 func Load(ctx context.Context, lib tape.Library, barcodes []string, drives []int) ([]*Loaded, error) {
 	if need := len(drives); lib.Drives() < need {
-		return nil, fmt.Errorf("the library has %d drives, %d are needed: %w", lib.Drives(), need, tape.ErrBusy)
+		return nil, fmt.Errorf("the library has %d drives, %d are needed", lib.Drives(), need)
+	}
+	if err := clearDrives(ctx, lib, barcodes, drives); err != nil {
+		return nil, err
 	}
 	out := make([]*Loaded, len(barcodes))
 	giveUp := func(err error) ([]*Loaded, error) {
 		for _, l := range out {
 			if l != nil {
-				err = errors.Join(err, l.Drive.Close())
+				err = errors.Join(err, l.PutAway(context.WithoutCancel(ctx), lib))
 			}
 		}
 		return nil, err
@@ -105,9 +109,30 @@ func Load(ctx context.Context, lib tape.Library, barcodes []string, drives []int
 	return out, nil
 }
 
+// clearDrives puts away what an earlier run, or somebody else, left in the drives.
+func clearDrives(ctx context.Context, lib tape.Library, barcodes []string, drives []int) error {
+	elements, err := lib.Changer().Inventory(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range elements {
+		if e.Kind != tape.Transfer || !e.Full || !slices.Contains(drives, e.Number) && !slices.Contains(barcodes, e.Barcode) {
+			continue
+		}
+		d, err := lib.OpenDrive(ctx, e.Number)
+		if err != nil {
+			return err
+		}
+		left := &Loaded{Barcode: e.Barcode, Drive: d, Number: e.Number, slot: e.From}
+		if err := left.PutAway(ctx, lib); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func load(ctx context.Context, lib tape.Library, barcode string, number int) (*Loaded, error) {
-	changer := lib.Changer()
-	elements, err := changer.Inventory(ctx)
+	elements, err := lib.Changer().Inventory(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -115,48 +140,29 @@ func load(ctx context.Context, lib tape.Library, barcode string, number int) (*L
 	if at == nil {
 		return nil, fmt.Errorf("tape %s is not in the library: bring it in, then start again", barcode)
 	}
-	if at.Kind == tape.ImportExport {
-		return nil, fmt.Errorf("tape %s lies in import/export element %d: move it to a slot, then start again", barcode, at.Number)
+	if at.Kind != tape.Slot {
+		return nil, fmt.Errorf("tape %s lies in %s element %d: move it to a slot, then start again", barcode, at.Kind, at.Number)
 	}
 	drive, err := lib.OpenDrive(ctx, number)
 	if err != nil {
 		return nil, err
 	}
-	l := &Loaded{Barcode: barcode, Drive: drive, Number: number}
-	err = func() error {
-		if at.Kind == tape.Transfer {
-			if at.Number == number {
-				l.slot = at.From
-				return nil
-			}
-			return fmt.Errorf("tape %s lies in drive %d, where drive %d was to take it: unload that drive, then start again", barcode, at.Number, number)
-		}
-		l.slot = at.Number
-		in := find(elements, func(e tape.Element) bool { return e.Kind == tape.Transfer && e.Number == number })
-		if in != nil && in.Full {
-			other := &Loaded{Barcode: in.Barcode, Drive: drive, Number: number, slot: in.From}
-			if err := other.putAway(ctx, lib); err != nil {
-				return fmt.Errorf("tape %s, left in %s: %w", in.Barcode, drive.Name(), err)
-			}
-		}
-		return changer.Load(ctx, l.slot, number)
-	}()
-	if err != nil {
+	if err := lib.Changer().Load(ctx, at.Number, number); err != nil {
 		return nil, errors.Join(fmt.Errorf("loading tape %s into %s: %w", barcode, drive.Name(), err), drive.Close())
 	}
-	return l, nil
+	return &Loaded{Barcode: barcode, Drive: drive, Number: number, slot: at.Number}, nil
 }
 
 // PutAway unloads the cartridge, brings it back to its slot, and gives the drive up.
 func (l *Loaded) PutAway(ctx context.Context, lib tape.Library) error {
-	err := l.putAway(ctx, lib)
+	err := l.unload(ctx, lib)
 	if err != nil {
-		err = fmt.Errorf("putting tape %s from %s back into slot %d: %w", l.Barcode, l.Drive.Name(), l.slot, err)
+		err = fmt.Errorf("putting tape %s from %s back into a slot: %w", l.Barcode, l.Drive.Name(), err)
 	}
 	return errors.Join(err, l.Drive.Close())
 }
 
-func (l *Loaded) putAway(ctx context.Context, lib tape.Library) error {
+func (l *Loaded) unload(ctx context.Context, lib tape.Library) error {
 	if err := l.Drive.Unload(ctx); err != nil {
 		return err
 	}

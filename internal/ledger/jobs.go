@@ -68,19 +68,10 @@ func (l *Ledger) FinishJob(ctx context.Context, job int64, step Step, reason str
 		if err := checkLive(ctx, tx, job); err != nil {
 			return err
 		}
-		sessions, err := collect(ctx, tx, scanID, "SELECT id FROM sessions WHERE job = ?", job)
-		if err != nil {
+		if err := releaseJob(ctx, tx, job); err != nil {
 			return err
 		}
-		for _, session := range sessions {
-			if err := dropUnflushed(ctx, tx, session); err != nil {
-				return err
-			}
-		}
-		if _, err := exec(ctx, tx, "DELETE FROM claims WHERE job = ?", job); err != nil {
-			return err
-		}
-		_, err = exec(ctx, tx, "UPDATE jobs SET step = ?, reason = ?, ended = ? WHERE id = ?",
+		_, err := exec(ctx, tx, "UPDATE jobs SET step = ?, reason = ?, ended = ? WHERE id = ?",
 			step, text(reason), time.Now().UnixNano(), job)
 		return err
 	})

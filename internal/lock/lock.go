@@ -84,4 +84,7 @@ func write(f *os.File) error {
 }
 
 // Close gives the lock up. The file stays.
-func (l *Lock) Close() error { return l.file.Close() }
+func (l *Lock) Close() error {
+	// Unlocked first: a child that is being started may hold the descriptor for a moment longer.
+	return errors.Join(unix.Flock(int(l.file.Fd()), unix.LOCK_UN), l.file.Close())
+}

@@ -1,0 +1,64 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// Reopen lets a process go on with a job that has a session and is not Done: one that was stopped, or whose process, was,
+// died. It claims the job's tapes again and forgets what was planned and not flushed. The error wraps ErrClaimed if
+// another process was faster, or another job holds one of the tapes.
+func (l *Ledger) Reopen(ctx context.Context, id int64, was, now Owner) (j Job, err error) {
+	err = l.update(ctx, fmt.Sprintf("go on with job %d", id), func(tx *sql.Tx) error {
+		j, err = job(ctx, tx, id)
+		switch {
+		case err != nil:
+			return err
+		case j.Step == Done:
+			return fmt.Errorf("job %d %w (%s)", id, ErrEnded, j.Step)
+		case j.Session == "":
+			return errors.New("it wrote nothing: there is nothing to go on with")
+		case j.Owner != was:
+			return fmt.Errorf("the job is %w: process %d on %s goes on with it", ErrClaimed, j.Owner.PID, j.Owner.Machine)
+		}
+		if err := releaseJob(ctx, tx, id); err != nil {
+			return err
+		}
+		for _, barcode := range j.Tapes {
+			t, err := tape(ctx, tx, barcode)
+			if err != nil {
+				return err
+			}
+			if t.Job != 0 {
+				return fmt.Errorf("tape %s is %w (job %d)", barcode, ErrClaimed, t.Job)
+			}
+			if _, err := exec(ctx, tx, "INSERT INTO claims (kind, target, job) VALUES ('tape', ?, ?)", t.ID, id); err != nil {
+				return err
+			}
+		}
+		if _, err := exec(ctx, tx, `UPDATE jobs SET machine = ?, boot = ?, pid = ?, proc_start = ?, step = ?, reached = ?, reason = '', ended = 0
+			WHERE id = ?`, text(now.Machine), now.Boot, now.PID, now.Start, Planning, Planning, id); err != nil {
+			return err
+		}
+		j, err = job(ctx, tx, id)
+		return err
+	})
+	return j, err
+}
+
+// releaseJob forgets what a job planned and did not flush, and releases its claims.
+func releaseJob(ctx context.Context, tx *sql.Tx, id int64) error {
+	sessions, err := collect(ctx, tx, scanID, "SELECT id FROM sessions WHERE job = ?", id)
+	if err != nil {
+		return err
+	}
+	for _, session := range sessions {
+		if err := dropUnflushed(ctx, tx, session); err != nil {
+			return err
+		}
+	}
+	_, err = exec(ctx, tx, "DELETE FROM claims WHERE job = ?", id)
+	return err
+}
