@@ -11,7 +11,8 @@ build: ## build ./bin/twintape, static
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/twintape ./cmd/twintape
 
 demo: ## archive made-up observations of two hosts onto a pair of virtual tapes
-	@began=$$(date +%s); $(MAKE) --no-print-directory build; echo "built in $$(( $$(date +%s) - began )) s"
+	@began=$$(date +%s); $(MAKE) --no-print-directory build && \
+	CGO_ENABLED=0 go build -o bin/ ./internal/observation/generate ./sources/sftp/sftpserver/serve && echo "built in $$(( $$(date +%s) - began )) s"
 	@./etc/demo.sh
 
 test: packages ## run all tests under the race detector
