@@ -108,12 +108,7 @@ func (j *job) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, l := range j.tapes {
-		if err := l.Drive.Locate(ctx, behind(flushed).record); err != nil {
-			return fmt.Errorf("tape %s in %s: %w", l.Barcode, l.Drive.Name(), err)
-		}
-	}
-	return j.finish(ctx, planned)
+	return j.finish(ctx, planned) // both drives stand where checkTail left them
 }
 
 // resumeEmpty goes on with a job of which nothing is flushed: not even the labels need be whole.
