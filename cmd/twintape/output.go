@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -61,39 +62,41 @@ const rowsAtOnce = 500
 
 // table prints rows in columns. Its cells must be printable.
 type table struct {
+	out  io.Writer
+	buf  bytes.Buffer
 	w    *tabwriter.Writer
 	head []string // printed before the first row
 	rows int
 }
 
 func newTable(out io.Writer, head ...string) *table {
-	return &table{w: tabwriter.NewWriter(out, 0, 0, 2, ' ', 0), head: head}
+	t := &table{out: out, head: head}
+	t.w = tabwriter.NewWriter(&t.buf, 0, 0, 2, ' ', 0)
+	return t
 }
 
 func (t *table) row(cells ...string) error {
 	if t.rows == 0 && len(t.head) > 0 {
-		if err := t.write(t.head); err != nil {
-			return err
-		}
+		fmt.Fprintln(t.w, strings.Join(t.head, "\t"))
 	}
+	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
 	if t.rows++; t.rows%rowsAtOnce == 0 {
-		if err := t.w.Flush(); err != nil {
+		return t.flush()
+	}
+	return nil
+}
+
+// flush prints what is left, without blanks at the ends of lines.
+func (t *table) flush() error {
+	t.w.Flush() // into a buffer, which takes everything
+	for line := range strings.Lines(t.buf.String()) {
+		if _, err := fmt.Fprintln(t.out, strings.TrimRight(line, " \n")); err != nil {
 			return err
 		}
 	}
-	return t.write(cells)
+	t.buf.Reset()
+	return nil
 }
-
-func (t *table) write(cells []string) error {
-	for len(cells) > 0 && cells[len(cells)-1] == "" {
-		cells = cells[:len(cells)-1] // no blanks at the end of a line
-	}
-	_, err := fmt.Fprintln(t.w, strings.Join(cells, "\t"))
-	return err
-}
-
-// flush prints what is left.
-func (t *table) flush() error { return t.w.Flush() }
 
 // size spells bytes in the units of tapes and drives: 1 MB is 1000000 bytes.
 func size(n int64) string { return humanize.Bytes(uint64(max(n, 0))) }

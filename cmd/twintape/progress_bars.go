@@ -20,9 +20,9 @@ type bars struct {
 	progress *mpb.Progress
 	above    *logrus.Logger
 	meter    *meter
-	now      atomic.Pointer[status] // what the decorators show
 
-	mu     sync.Mutex // never taken by decorators: mpb waits for them
+	mu     sync.Mutex              // never taken by decorators: mpb waits for them
+	now    *atomic.Pointer[status] // what the decorators of this step's bars show
 	drives []*mpb.Bar
 	ring   *mpb.Bar
 }
@@ -46,11 +46,11 @@ func (b *bars) Emit(e event.Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s, began := b.meter.update(p)
-	b.now.Store(&s)
 	if began {
 		b.leave()
 		b.begin(s)
 	}
+	b.now.Store(&s)
 	for i, side := range s.Sides {
 		b.drives[i].SetTotal(side.Total, false)
 		b.drives[i].SetCurrent(side.Bytes)
@@ -63,24 +63,24 @@ func (b *bars) Emit(e event.Event) {
 
 // begin makes the bars of a step. A bar that is made without a total never completes by itself.
 func (b *bars) begin(s status) {
+	now := new(atomic.Pointer[status])
+	now.Store(&s)
+	b.now = now
 	for i, side := range s.Sides {
 		b.drives = append(b.drives, b.progress.AddBar(0, mpb.BarWidth(24),
 			mpb.PrependDecorators(decor.Name(fmt.Sprintf("%s %s on %s", s.Step, side.Barcode, side.Drive), decor.WCSyncSpaceR)),
-			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return sideText(b.now.Load(), i) })),
+			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return sideText(now.Load(), i) })),
 		))
 	}
 	if s.Ring.Size > 0 {
 		b.ring = b.progress.AddBar(0, mpb.BarWidth(24),
 			mpb.PrependDecorators(decor.Name("buffer", decor.WCSyncSpaceR)),
-			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return ringText(b.now.Load()) })),
+			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return ringText(now.Load()) })),
 		)
 	}
 }
 
 func sideText(s *status, i int) string {
-	if i >= len(s.Sides) {
-		return ""
-	}
 	side := s.Sides[i]
 	text := fmt.Sprintf(" %s of %s, %s/s", size(side.Bytes), size(side.Total), size(side.Rate))
 	if side.Waits > 0 {
@@ -93,9 +93,6 @@ func sideText(s *status, i int) string {
 }
 
 func ringText(s *status) string {
-	if s.Ring.Size == 0 {
-		return ""
-	}
 	var b strings.Builder
 	fmt.Fprintf(&b, " %d %% of %s", 100*s.Ring.Filled/s.Ring.Size, size(s.Ring.Size))
 	for _, h := range s.Hosts {
