@@ -1,0 +1,64 @@
+package house
+
+// rule says what a package may import of ours, beside the standard library and other modules.
+type rule struct {
+	may []string // paths below the module; "/..." at the end means all below
+	why string
+}
+
+// rules has every package. Tests may import what they like.
+var rules = map[string]rule{
+	"cmd/twintape": {[]string{"archiver/...", "internal/...", "sources/...", "verify"},
+		"the command line wires everything"},
+
+	"archiver": {[]string{"archiver/plan", "archiver/stream", "internal/catalog", "internal/digest", "internal/event", "internal/ledger",
+		"internal/lock", "internal/tape", "sources", "verify"},
+		"the job brings its parts together; it knows drives and hosts as interfaces only, so that it runs the same on every kind"},
+	"archiver/plan":   {[]string{"internal/catalog"}, "a plan is computed from sizes alone, so it can be tested without hosts, tapes or a ledger"},
+	"archiver/stream": {[]string{"internal/catalog", "internal/digest", "internal/event", "internal/tape", "sources"}, "bytes pass from hosts to drives; what is recorded of it is the job's matter"},
+
+	"verify": {[]string{"internal/catalog", "internal/digest", "internal/event", "internal/tape"},
+		"who checks a tape shares nothing with who wrote it but the format"},
+
+	"sources":                       {nil, "a host's tree is a matter of its own: the mount and the job build on it"},
+	"sources/local":                 {[]string{"sources"}, "one kind of host knows no other"},
+	"sources/sftp":                  {[]string{"sources"}, "one kind of host knows no other"},
+	"sources/sftp/sftpserver":       {nil, "the server shares no code with the client that is tested against it"},
+	"sources/sftp/sftpserver/serve": {[]string{"sources/sftp/sftpserver"}, "a command around the server"},
+	"sources/sftp/sshdtest":         {nil, "it starts OpenSSH, for any test"},
+	"sources/sourcetest":            {[]string{"sources"}, "the conformance suite knows the interface only"},
+
+	"internal/catalog":           {[]string{"internal/digest"}, "the tape format depends on nothing that could change without it"},
+	"internal/ledger":            {[]string{"internal/catalog", "internal/digest"}, "the ledger keeps what the catalogs say, and drives nothing"},
+	"internal/ledger/ledgertest": {[]string{"internal/catalog", "internal/ledger"}, "the conformance suite knows the interface only"},
+	"internal/tape":              {nil, "what a drive does is a matter of its own"},
+	"internal/tape/virtual":      {[]string{"internal/lock", "internal/tape"}, "one kind of library knows no other"},
+
+	"internal/config":               {nil, "the file is checked in one place, apart from what it configures"},
+	"internal/digest":               {nil, "the one place of hashing"},
+	"internal/event":                {nil, "facts that any face can show"},
+	"internal/exitcode":             {nil, "what scripts rely on"},
+	"internal/house":                {nil, "it only looks"},
+	"internal/lock":                 {nil, "the kernel's locks"},
+	"internal/observation":          {[]string{"internal/digest"}, "made-up input is made apart from what reads it"},
+	"internal/observation/generate": {[]string{"internal/observation"}, "a command around the generator"},
+}
+
+// testOnly are packages that only tests, and each other, may import.
+var testOnly = []string{"internal/fault", "internal/ledger/ledgertest", "internal/tape/tapetest", "sources/sftp/sshdtest", "sources/sourcetest"}
+
+// apart are imports from elsewhere that only some packages may have.
+var apart = []struct {
+	what string
+	only []string
+	why  string
+}{
+	{"github.com/sirupsen/logrus", []string{"cmd/twintape"}, "errors are returned; what is logged is logged once, at the top"},
+	{"crypto/md5", []string{"internal/digest"}, "hashing has one place"},
+	{"hash/crc32", []string{"internal/digest"}, "hashing has one place"},
+}
+
+// pure are packages without input and output of their own: they may not import ioPackages.
+var pure = []string{"archiver/plan", "internal/catalog", "internal/digest"}
+
+var ioPackages = []string{"net", "os", "os/exec", "syscall", "golang.org/x/sys/unix"}
