@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
 	"twintape/archiver"
+	"twintape/internal/config"
 	"twintape/internal/event"
 	"twintape/internal/exitcode"
 	"twintape/internal/lock"
@@ -19,7 +21,7 @@ func newArchiveCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "archive",
 		Short: "Write what is queued onto a pair of tapes, and verify both",
-		Long: "archive takes items from the queue, plans them onto the blank tapes with the lowest barcode of each side, writes\n" +
+		Long: "archive first goes on with a run that was cut off. It takes items from the queue, plans them onto the blank tapes with the lowest barcode of each side, writes\n" +
 			"both in one pass, reads both back at once after a reload, and records each step in the ledger. Ctrl-C ends the\n" +
 			"writing at the next archive border, with the tapes closed properly; a second one ends it at once.\n\n" +
 			"Exit codes: 0 archived; 1 failed, or some items failed and the rest is archived; 3 nothing is queued; 4 a tape\n" +
@@ -32,14 +34,9 @@ func newArchiveCommand(a *app) *cobra.Command {
 				return err
 			}
 			if !dryRun {
-				held, err := lock.Acquire(filepath.Join(cfg.StateDir, "archive.lock"))
-				if errors.Is(err, lock.ErrHeld) {
-					return exitcode.With(exitcode.Held, fmt.Errorf("another run is under way: %w; wait for it, or see `twintape jobs`", err))
-				}
-				if err != nil {
+				if err := a.onlyRun(cfg); err != nil {
 					return err
 				}
-				a.closers = append(a.closers, held.Close)
 			}
 			ar, err := a.archiver(ctx, true, event.Discard)
 			if err != nil {
@@ -65,6 +62,24 @@ func newArchiveCommand(a *app) *cobra.Command {
 	return cmd
 }
 
+// besideRing is the memory in bytes that a run may take beside archive.memory before garbage is collected harder: the
+// collector would else let it grow to the ring's size before it looks.
+const besideRing = 96 << 20
+
+// onlyRun makes this process the only one that runs jobs.
+func (a *app) onlyRun(cfg *config.Config) error {
+	debug.SetMemoryLimit(cfg.Archive.Memory + besideRing)
+	held, err := lock.Acquire(filepath.Join(cfg.StateDir, "archive.lock"))
+	if errors.Is(err, lock.ErrHeld) {
+		return exitcode.With(exitcode.Held, fmt.Errorf("another run is under way: %w; wait for it, or see `twintape jobs`", err))
+	}
+	if err != nil {
+		return err
+	}
+	a.closers = append(a.closers, held.Close)
+	return nil
+}
+
 func addSampleFlags(cmd *cobra.Command, sample *float64, full *bool) {
 	cmd.Flags().Float64Var(sample, "sample", 0, "fraction of the items to read back, above 0 and up to 1 (default: verify.sample)")
 	cmd.Flags().BoolVar(full, "full", false, "read back every byte, as --sample 1")
@@ -83,26 +98,31 @@ func sampleFlags(cmd *cobra.Command, sample float64, full bool, configured float
 	return sample, nil
 }
 
-// archive runs one job, or with all one after the other. Once a pair is done, an empty queue, a lack of blank tapes and a
-// stop end it well.
+// archive goes on with runs that were cut off, then runs one job, or with all one after the other. Once a pair is done, an
+// empty queue, a lack of blank tapes and a stop end it well.
 func (a *app) archive(cmd *cobra.Command, ar *archiver.Archiver, all bool) error {
 	owner, err := archiver.ThisProcess()
 	if err != nil {
 		return err
 	}
+	cutOff, err := ar.Unfinished(cmd.Context(), false)
+	if err != nil {
+		return err
+	}
 	var failed []archiver.FailedItem
 	for done := 0; ; done++ {
-		face := newFace(a.log, cmd.ErrOrStderr())
-		ar.Events = face
-		r, err := ar.Run(cmd.Context(), owner, a.stop)
-		face.Close() // the report comes below what it shows
-		if r != nil {
-			failed = append(failed, r.Failed...)
-			err = errors.Join(err, a.printReport(cmd.OutOrStdout(), r))
+		job := func() (*archiver.Report, error) { return ar.Run(cmd.Context(), owner, a.stop) }
+		resumes := len(cutOff) > 0
+		if resumes {
+			was := cutOff[0]
+			cutOff = cutOff[1:]
+			job = func() (*archiver.Report, error) { return ar.Resume(cmd.Context(), was, owner, a.stop) }
 		}
+		some, err := a.runJob(cmd, ar, job)
+		failed = append(failed, some...)
 		var noTape *archiver.NoTapeError
 		switch {
-		case err == nil && all && !a.stopping():
+		case err == nil && (all || resumes) && !a.stopping():
 			continue
 		case done > 0 && errors.As(err, &noTape):
 			fmt.Fprintf(cmd.ErrOrStderr(), "twintape: items are left in the queue: %s\n", escaped(err.Error()))
@@ -115,6 +135,18 @@ func (a *app) archive(cmd *cobra.Command, ar *archiver.Archiver, all bool) error
 		}
 		return nil
 	}
+}
+
+// runJob runs one job, shows how it goes, prints its report, and returns the items that failed.
+func (a *app) runJob(cmd *cobra.Command, ar *archiver.Archiver, job func() (*archiver.Report, error)) ([]archiver.FailedItem, error) {
+	face := newFace(a.log, cmd.ErrOrStderr())
+	ar.Events = face
+	r, err := job()
+	face.Close() // the report comes below what it shows
+	if r == nil {
+		return nil, err
+	}
+	return r.Failed, errors.Join(err, a.printReport(cmd.OutOrStdout(), r))
 }
 
 // stopping tells whether the operator wants to stop.
