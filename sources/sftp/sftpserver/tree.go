@@ -45,8 +45,10 @@ func (t *tree) Fileread(r *sftp.Request) (io.ReaderAt, error) {
 }
 
 // Filewrite and Filecmd refuse everything: the folder is served read-only.
-func (t *tree) Filewrite(*sftp.Request) (io.WriterAt, error) { return nil, sftp.ErrSSHFxPermissionDenied }
-func (t *tree) Filecmd(*sftp.Request) error                  { return sftp.ErrSSHFxPermissionDenied }
+func (t *tree) Filewrite(*sftp.Request) (io.WriterAt, error) {
+	return nil, sftp.ErrSSHFxPermissionDenied
+}
+func (t *tree) Filecmd(*sftp.Request) error { return sftp.ErrSSHFxPermissionDenied }
 
 func (t *tree) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 	switch r.Method {
