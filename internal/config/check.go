@@ -126,11 +126,11 @@ func (c *checker) unknown(meta toml.MetaData) {
 			continue
 		}
 		told[key] = true
-		if what := later[key]; what != "" {
-			c.fault(key, "%s is not in this version: take the key out", what)
-		} else if what := later[table]; what != "" {
+		if what := later[table]; what != "" {
 			told[table] = true
 			c.fault(table, "%s is not in this version: take the table out", what)
+		} else if what := later[key]; what != "" {
+			c.fault(key, "%s is not in this version: take the key out", what)
 		} else {
 			c.fault(key, "there is no such key; the nearest is %s", nearest(key))
 		}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -101,7 +102,7 @@ func parse(file, text string) (*Config, error) {
 		return nil, fmt.Errorf("%s:%d: %s", file, syntax.Position.Line, syntax.Message)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, wrongType(file, err)
 	}
 	c := &checker{file: file, text: text, dir: filepath.Dir(file)}
 	c.unknown(meta)
@@ -110,6 +111,17 @@ func parse(file, text string) (*Config, error) {
 		return nil, err
 	}
 	return out, nil
+}
+
+// typeError is how the library tells of a value that does not fit its key; it has no type for it.
+var typeError = regexp.MustCompile(`(?s)^toml: line (\d+) \(last key "(.*?)"\): (.*)$`)
+
+// wrongType words the library's error as the checker words its own.
+func wrongType(file string, err error) error {
+	if m := typeError.FindStringSubmatch(err.Error()); m != nil {
+		return fmt.Errorf("%s:%s: %s: %s", file, m[1], m[2], m[3])
+	}
+	return fmt.Errorf("%s: %w", file, err)
 }
 
 // size is a number of bytes, written as a number or as "12 GB", "512 KiB".

@@ -1,0 +1,262 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// start is the least that a configuration needs, in lines 1 to 4.
+const start = `state_dir = "state"
+[library]
+kind = "virtual"
+dir = "tapes"
+`
+
+func TestDefaults(t *testing.T) {
+	got, err := parse("/site/twintape.toml", start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Config{
+		File: "/site/twintape.toml", StateDir: "/site/state", Ledger: Ledger{Path: "/site/state/ledger.db"},
+		Library: Library{Dir: "/site/tapes"},
+		Archive: Archive{ArchiveSize: 12e9, RecordSize: 512 << 10, FlushBytes: 32e9, Memory: 1 << 30, Sides: [2]string{"PAPR1*", "PAPR2*"}},
+		Verify:  Verify{Sample: 0.25, DeletableAfter: "full"},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestEverything(t *testing.T) {
+	t.Setenv("HOME", "/home/obs")
+	got, err := parse("/site/twintape.toml", `
+state_dir = "/var/lib/twintape"
+ledger = { driver = "sqlite", path = "l.db" }
+library = { kind = "virtual", dir = "/srv/tapes" }
+archive = { archive_size = "1 GB", record_size = 1048576, flush_bytes = "4 GiB", memory = "64 MiB", sides = ["A*", "B*"] }
+verify = { sample = 1, deletable_after = "sample", swap_drives = true }
+[[host]]
+name = "pot1"
+source = "local"
+root = "data"
+[[host]]
+name = "pot2"
+source = "local"
+[[host]]
+name = "pot5"
+aliases = ["pot5.example.org", "p5"]
+source = "sftp"
+address = "10.0.0.5:2222"
+user = "obs"
+identity_file = "~/.ssh/id"
+known_hosts = "hosts"
+root = "/export"
+[[host]]
+name = "pot6"
+source = "sftp"
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Config{
+		File: "/site/twintape.toml", StateDir: "/var/lib/twintape", Ledger: Ledger{Path: "/site/l.db"}, Library: Library{Dir: "/srv/tapes"},
+		Hosts: []Host{
+			{Name: "pot1", Source: "local", Root: "/site/data"},
+			{Name: "pot2", Source: "local", Root: "/"},
+			{
+				Name: "pot5", Aliases: []string{"pot5.example.org", "p5"}, Source: "sftp", Address: "10.0.0.5:2222", User: "obs",
+				IdentityFile: "/home/obs/.ssh/id", KnownHosts: "/site/hosts", Root: "/export",
+			},
+			{Name: "pot6", Source: "sftp", Address: "pot6", Root: "/"},
+		},
+		Archive: Archive{ArchiveSize: 1e9, RecordSize: 1 << 20, FlushBytes: 4 << 30, Memory: 64 << 20, Sides: [2]string{"A*", "B*"}},
+		Verify:  Verify{Sample: 1, DeletableAfter: "sample", SwapDrives: true},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// TestFaults has a line of text for each fault, added after start, and what the message must say.
+func TestFaults(t *testing.T) {
+	host := "[[host]]\nname = \"pot1\"\n"
+	for _, c := range []struct{ name, text, want string }{
+		{"syntax", start + "[verify]\nsample = = 1\nx = 1\n", "/site/twintape.toml:6: "},
+		{"wrong type", start + "[verify]\nsample = \"all\"\n", "/site/twintape.toml:6: verify.sample: incompatible types"},
+		{"unknown key", start + "[verify]\nsampel = 1\n", ":6: verify.sampel: there is no such key; the nearest is verify.sample"},
+		{"unknown table", start + "[verfiy]\nsample = 1\n", ":5: verfiy: there is no such key; the nearest is verify"},
+		{"unknown at the top", "stat_dir = \"x\"\n" + start, ":1: stat_dir: there is no such key; the nearest is state_dir"},
+		{"unknown of a host", start + host + "source = \"local\"\nadress = \"x\"\n", ":8: host.adress: there is no such key; the nearest is host.address"},
+		{"unknown of the second host", start + host + "source = \"local\"\n[[host]]\nname = \"pot2\"\nsource = \"local\"\nrot = \"/x\"\n",
+			":11: host.rot: there is no such key; the nearest is host.root"},
+
+		{"no state", "[library]\nkind = \"virtual\"\ndir = \"x\"\n", "state_dir: is missing"},
+		{"ledger", start + "[ledger]\ndriver = \"oracle\"\n", `:6: ledger.driver: is "oracle": use "sqlite"`},
+		{"no library", "state_dir = \".\"\n", `library.kind: is missing: use "virtual"`},
+		{"library", "state_dir = \".\"\n[library]\nkind = \"robot\"\n", `:3: library.kind: is "robot": use "virtual"`},
+		{"no library folder", "state_dir = \".\"\n[library]\nkind = \"virtual\"\n", "library.dir: is missing"},
+
+		{"MySQL", start + "[ledger]\ndriver = \"mysql\"\n", ":6: ledger.driver: the MySQL ledger is not in this version"},
+		{"credentials", start + "[ledger]\ncredentials_file = \"my.cnf\"\n", ":6: ledger.credentials_file: the MySQL ledger is not in this version"},
+		{"real library", "state_dir = \".\"\n[library]\nkind = \"scsi\"\n", ":3: library.kind: a library behind the Linux st driver is not in this version"},
+		{"changer", "state_dir = \".\"\n[library]\nkind = \"virtual\"\ndir = \"x\"\nchanger = \"/dev/sg3\"\n", ":5: library.changer: a library behind"},
+		{"timing", start + "timing = \"lto5\"\n", ":5: library.timing: the timing model"},
+		{"NFS", start + host + "source = \"nfs\"\n", ":7: host.source: host pot1: NFS is not in this version"},
+		{"exports", start + host + "source = \"local\"\nexports = [\"/data\"]\n", ":8: host.exports: NFS hosts"},
+		{"mount", start + "[mount]\nallow_other = true\nattr_ttl = \"1s\"\n", ":5: mount: the mount is not in this version: take the table out"},
+		{"status page", start + "[serve]\nlisten = \":80\"\n", ":5: serve: the status page is not in this version"},
+
+		{"host without a name", start + "[[host]]\nsource = \"local\"\n", "host.name: is missing from the first host"},
+		{"host's name", start + "[[host]]\nname = \"a:b\"\nsource = \"local\"\n", `:6: host.name: "a:b": use letters`},
+		{"host's dot", start + "[[host]]\nname = \".twintape\"\nsource = \"local\"\n", `:6: host.name: ".twintape": use letters`},
+		{"host tapes", start + "[[host]]\nname = \"tapes\"\nsource = \"local\"\n", `:6: host.name: "tapes" is where`},
+		{"two of a name", start + host + "source = \"local\"\n[[host]]\nname = \"pot1\"\nsource = \"local\"\n",
+			`host.name: "pot1" is given to host pot1 and to host pot1`},
+		{"alias of another", start + host + "source = \"local\"\n[[host]]\nname = \"pot2\"\naliases = [\"pot1\"]\nsource = \"local\"\n",
+			`"pot1" is given to host pot1 and to host pot2`},
+		{"source", start + host + "source = \"ftp\"\n", `:7: host.source: host pot1: is "ftp"`},
+		{"no source", start + host, `host.source: host pot1: is "": use "local" or "sftp"`},
+		{"local with an address", start + host + "source = \"local\"\naddress = \"x\"\n", ":8: host.address: host pot1 is local"},
+		{"local with a user", start + host + "source = \"local\"\nuser = \"x\"\n", ":8: host.user: host pot1 is local"},
+		{"sftp's root", start + host + "source = \"sftp\"\nroot = \"data\"\n", `:8: host.root: host pot1: "data" is a folder of that host: give it from /`},
+
+		{"no size", start + "[archive]\nmemory = \"much\"\n", `twintape.toml:6: "much" is no size`},
+		{"a size of 9 EB", start + "[archive]\nmemory = \"9000000 TB\"\n", `is no size`},
+		{"a size that is true", start + "[archive]\nmemory = true\n", "a size is a number of bytes or a text"},
+		{"record of 2 MiB", start + "[archive]\nrecord_size = \"2 MiB\"\n", ":6: archive.record_size: is 2.0 MiB"},
+		{"record of 512", start + "[archive]\nrecord_size = 512\n", ":6: archive.record_size: is 512 B"},
+		{"record of 300 kB", start + "[archive]\nrecord_size = 300000\n", ":6: archive.record_size: is 293 KiB"},
+		{"negative record", start + "[archive]\nrecord_size = -1\n", ":6: archive.record_size: is -1"},
+		{"small archives", start + "[archive]\narchive_size = 1\n", ":6: archive.archive_size: is 1 B: use at least 1 MiB"},
+		{"small flushes", start + "[archive]\nflush_bytes = 1\n", ":6: archive.flush_bytes: is 1 B: use at least 1 MiB"},
+		{"small memory", start + "[archive]\nmemory = \"15 MiB\"\n", ":6: archive.memory: is 15 MiB: use at least 16 MiB"},
+		{"one side", start + "[archive]\nsides = [\"A*\"]\n", ":6: archive.sides: needs two patterns"},
+		{"same sides", start + "[archive]\nsides = [\"A*\", \"A*\"]\n", `:6: archive.sides: both are "A*"`},
+		{"bad side", start + "[archive]\nsides = [\"A[\", \"B*\"]\n", `:6: archive.sides: "A[" is no pattern`},
+		{"empty side", start + "[archive]\nsides = [\"\", \"B*\"]\n", `:6: archive.sides: "" is no pattern`},
+		{"sample of nothing", start + "[verify]\nsample = 0\n", ":6: verify.sample: is 0:"},
+		{"sample of too much", start + "[verify]\nsample = 1.5\n", ":6: verify.sample: is 1.5:"},
+		{"sample of nan", start + "[verify]\nsample = nan\n", ":6: verify.sample: is NaN:"},
+		{"deletable", start + "[verify]\ndeletable_after = \"never\"\n", `:6: verify.deletable_after: is "never"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := parse("/site/twintape.toml", c.text)
+			if err == nil {
+				t.Fatalf("taken as %+v", got)
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got  %v\nwant %s", err, c.want)
+			}
+			if n := strings.Count(err.Error(), "\n") + 1; n != 1 {
+				t.Errorf("%d faults for one:\n%v", n, err)
+			}
+		})
+	}
+}
+
+func TestAllFaultsAtOnce(t *testing.T) {
+	_, err := parse("t.toml", start+"[verify]\nsample = 2\ndeletable_after = \"x\"\n[ledgre]\nx = 1\n")
+	if err == nil || strings.Count(err.Error(), "\n") != 2 {
+		t.Errorf("want three faults: %v", err)
+	}
+}
+
+func TestSampleFile(t *testing.T) {
+	c, err := Load("../../etc/twintape.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Hosts) != 2 || c.Hosts[0].Source != "local" || c.Hosts[1].Source != "sftp" {
+		t.Errorf("hosts %+v", c.Hosts)
+	}
+	// What it shows commented out is the default, so with the comment signs taken away it says the same.
+	text, err := os.ReadFile("../../etc/twintape.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(string(text)) {
+		if bare := strings.TrimPrefix(line, "# "); strings.Contains(strings.SplitN(bare, "#", 2)[0], " = ") {
+			line = bare
+		}
+		lines = append(lines, line)
+	}
+	shown, err := parse(c.File, strings.Join(lines, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(shown, c) {
+		t.Errorf("its comments are not the defaults:\n%+v\n%+v", shown, c)
+	}
+}
+
+func TestFind(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("TWINTAPE_CONFIG", "")
+	places := Places
+	t.Cleanup(func() { Places = places })
+	Places = []string{"twintape.toml", filepath.Join(t.TempDir(), "etc.toml")}
+	if _, err := Find(""); err == nil || !strings.Contains(err.Error(), "twintape init --dir DIR") {
+		t.Errorf("nothing there: %v", err)
+	}
+	for i := len(Places) - 1; i >= 0; i-- {
+		if err := os.WriteFile(Places[i], []byte(start), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if f, err := Find(""); err != nil || f != Places[i] {
+			t.Errorf("%s, %v, want %s", f, err, Places[i])
+		}
+	}
+	t.Setenv("TWINTAPE_CONFIG", "env.toml")
+	if f, err := Find(""); err != nil || f != "env.toml" {
+		t.Errorf("%s, %v, want the environment's", f, err)
+	}
+	if f, err := Find("flag.toml"); err != nil || f != "flag.toml" {
+		t.Errorf("%s, %v, want the flag's", f, err)
+	}
+	if _, err := Load("flag.toml"); err == nil || !strings.Contains(err.Error(), "flag.toml") {
+		t.Errorf("a missing file: %v", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	sample, err := os.ReadFile("../../etc/twintape.toml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(sample))
+	f.Add(start)
+	f.Add(start + "[[host]]\nname = \"a\"\nsource = \"sftp\"\n[verify]\nsample = 2\n[mount]\nx = 1\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := parse("/site/twintape.toml", text)
+		if err != nil {
+			if c != nil {
+				t.Error("a configuration with faults is returned")
+			}
+			return
+		}
+		// Whatever is taken can be worked with.
+		if !filepath.IsAbs(c.StateDir) || !filepath.IsAbs(c.Library.Dir) || !filepath.IsAbs(c.Ledger.Path) {
+			t.Errorf("a relative path: %+v", c)
+		}
+		if a := c.Archive; a.RecordSize < 4<<10 || a.ArchiveSize <= 0 || a.FlushBytes <= 0 || a.Memory < minRecords*int64(a.RecordSize) {
+			t.Errorf("sizes: %+v", a)
+		}
+		if !(c.Verify.Sample > 0 && c.Verify.Sample <= 1) {
+			t.Errorf("sample: %v", c.Verify.Sample)
+		}
+		names := make(map[string]bool)
+		for _, h := range c.Hosts {
+			for _, n := range append([]string{h.Name}, h.Aliases...) {
+				if names[n] || strings.ContainsAny(n, ":/") {
+					t.Errorf("host name %q", n)
+				}
+				names[n] = true
+			}
+		}
+	})
+}
