@@ -2,6 +2,7 @@ package archiver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -132,7 +133,12 @@ func (w *recordWriter) Write(p []byte) (int, error) {
 		if len(w.buf) < cap(w.buf) {
 			break
 		}
-		if err := w.drive.WriteRecord(w.ctx, w.buf); err != nil {
+		err := w.drive.WriteRecord(w.ctx, w.buf)
+		if errors.Is(err, tape.ErrEarlyWarning) {
+			// The room behind it is meant for catalogs: the same call again writes.
+			err = w.drive.WriteRecord(w.ctx, w.buf)
+		}
+		if err != nil {
 			return 0, err
 		}
 		w.buf = w.buf[:0]

@@ -17,6 +17,7 @@ import (
 	"twintape/internal/catalog"
 	"twintape/internal/event"
 	"twintape/internal/ledger"
+	"twintape/internal/tape"
 )
 
 // putAwayTime is how long the tapes of a job that was cancelled may take to get back to their slots.
@@ -114,8 +115,15 @@ func (j *job) finish(ctx context.Context, planned *event.Planned) error {
 		return err
 	}
 	began := time.Now()
-	if err := j.write(ctx, planned.Records); err != nil {
+	err := j.write(ctx, planned.Records)
+	if errors.Is(err, tape.ErrEarlyWarning) || errors.Is(err, tape.ErrEndOfMedium) {
+		err = j.full(ctx, err)
+	}
+	if err != nil {
 		return err
+	}
+	if j.stopped() && j.report.Archived == 0 && j.row.Archived == 0 {
+		return fmt.Errorf("%w before anything was flushed; `twintape resume %d` begins again on the same tapes", ErrStopped, j.row.ID)
 	}
 	if err := j.enter(ctx, ledger.Closing); err != nil {
 		return err
@@ -125,10 +133,35 @@ func (j *job) finish(ctx context.Context, planned *event.Planned) error {
 	}
 	j.report.Written = time.Since(began)
 	if j.stopped() {
-		return fmt.Errorf("%w: what was written on %s and %s is flushed and closed by its catalog, but not verified; run `twintape verify %[2]s %[3]s`",
-			ErrStopped, j.tapes[0].Barcode, j.tapes[1].Barcode)
+		return fmt.Errorf("%w: what was written on %s and %s is flushed and closed by its catalog, but not verified; `twintape resume %d` does that",
+			ErrStopped, j.tapes[0].Barcode, j.tapes[1].Barcode, j.row.ID)
 	}
 	return j.verify(ctx)
+}
+
+// full ends the writing on tapes that took less than planned: both go back behind the last archive that both hold flushed,
+// where the catalog belongs; the rest waits for the next pair.
+func (j *job) full(ctx context.Context, why error) error {
+	if err := j.Ledger.DropUnflushed(ctx, j.session.ID); err != nil {
+		return err
+	}
+	flushed, err := j.Ledger.Archives(ctx, j.session.ID)
+	if err != nil {
+		return err
+	}
+	if len(flushed) == 0 {
+		return fmt.Errorf("not even one archive fits, so nothing is archived: make archive.flush_bytes smaller, or use larger tapes: %w", why)
+	}
+	end := behind(flushed)
+	for _, l := range j.tapes {
+		if err := l.Drive.Locate(ctx, end.record); err != nil {
+			return fmt.Errorf("tape %s in %s: %w", l.Barcode, l.Drive.Name(), err)
+		}
+	}
+	j.report.Waiting = true
+	j.Events.Emit(event.Note{Text: fmt.Sprintf("%v; both tapes are closed behind archive %d, and the rest waits for the next pair",
+		why, flushed[len(flushed)-1].Number)})
+	return nil
 }
 
 func (j *job) stopped() bool {
