@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -27,8 +28,9 @@ const sshd = "/usr/sbin/sshd"
 
 // Options vary the server.
 type Options struct {
-	User      string // who logs in; who runs the test if empty
-	Subsystem string // the SFTP server's command; internal-sftp if empty
+	User      string   // who logs in; who runs the test if empty
+	Subsystem string   // the SFTP server's command; internal-sftp if empty
+	Config    []string // lines before the server's own; the first of a kind counts, except HostKey, which adds up
 }
 
 // Server is a running sshd.
@@ -74,11 +76,10 @@ func Start(t testing.TB, opts Options) *Server {
 	if opts.Subsystem == "" {
 		opts.Subsystem = "internal-sftp"
 	}
-	config := []string{
-		"ListenAddress 127.0.0.1", fmt.Sprintf("Port %d", port), "HostKey " + filepath.Join(s.dir, "host_key"),
-		"AuthorizedKeysFile " + authorized, "StrictModes no", "UsePAM no", "PidFile none", "PermitRootLogin yes",
-		"PasswordAuthentication no", "KbdInteractiveAuthentication no", "MaxStartups 100", "Subsystem sftp " + opts.Subsystem,
-	}
+	config := append(slices.Clone(opts.Config),
+		"ListenAddress 127.0.0.1", fmt.Sprintf("Port %d", port), "HostKey "+filepath.Join(s.dir, "host_key"),
+		"AuthorizedKeysFile "+authorized, "StrictModes no", "UsePAM no", "PidFile none", "PermitRootLogin yes",
+		"PasswordAuthentication no", "KbdInteractiveAuthentication no", "MaxStartups 100", "Subsystem sftp "+opts.Subsystem)
 	s.must(os.WriteFile(filepath.Join(s.dir, "sshd_config"), []byte(strings.Join(config, "\n")+"\n"), 0o644))
 	s.run()
 	t.Cleanup(func() {
