@@ -209,6 +209,9 @@ func FuzzGlob(f *testing.F) {
 	f.Add("/{a,{b,c/d}}/**", "a/d")
 	f.Fuzz(func(t *testing.T, pattern, name string) {
 		clean := path.Clean("/" + name)
+		if strings.HasSuffix(clean, "@") {
+			return // is how newTree spells a symlink
+		}
 		tr := newTree("h", clean)
 		ns := namespace(t, tr)
 		if _, _, err := globAll(t.Context(), ns, "h:"+pattern); err != nil {
