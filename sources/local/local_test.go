@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"os/user"
 	"path/filepath"
 	"testing"
 
@@ -123,6 +124,18 @@ func TestXattrs(t *testing.T) {
 	}
 	if _, err := src.Xattrs(t.Context(), "/missing"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing: %v", err)
+	}
+}
+
+func TestOwnerHasAName(t *testing.T) {
+	src := newSource(t, t.TempDir())
+	defer src.Close()
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := src.Stat(t.Context(), "/"); err != nil || info.User != me.Username {
+		t.Errorf("%+v, %v, want %s", info, err, me.Username)
 	}
 }
 

@@ -34,8 +34,9 @@ type pool struct {
 	closed   bool
 	conns    []*conn
 	pending  chan struct{} // closed when the connect under way is over; nil if there is none
-	failures int           // connects that failed in a row
-	retryAt  time.Time
+	failures int           // connects in a row that failed while there was no other connection
+	retryAt  time.Time     // when a host without a connection is tried again
+	growAt   time.Time     // when a host that refused a further connection is asked for one again
 	lastErr  error
 }
 
@@ -104,16 +105,17 @@ func (p *pool) choose() (*conn, <-chan struct{}, error) {
 	if best == nil && p.pending == nil && pause > 0 {
 		return nil, nil, fmt.Errorf("%w: %w (next try in %v)", sources.ErrUnavailable, p.lastErr, pause.Round(time.Millisecond))
 	}
-	wanted := best == nil || best.busy.Load() > 0 && len(p.conns) < p.limit
-	if wanted && p.pending == nil && pause <= 0 {
+	more := best != nil && best.busy.Load() > 0 && len(p.conns) < p.limit && !time.Now().Before(p.growAt)
+	if p.pending == nil && (best == nil || more) {
 		pending := make(chan struct{})
 		p.pending = pending
-		p.wg.Go(func() { p.connect(pending) })
+		p.wg.Go(func() { p.connect(pending, more) })
 	}
 	return best, p.pending, nil
 }
 
-func (p *pool) connect(pending chan struct{}) {
+// connect makes the first connection or, if more is set, a further one, which the host may refuse without being down.
+func (p *pool) connect(pending chan struct{}, more bool) {
 	ctx, cancel := context.WithTimeoutCause(p.ctx, p.timeout, fmt.Errorf("%w for %v", errSilent, p.timeout))
 	defer cancel()
 	c, err := p.dial(ctx, p.spawn)
@@ -123,6 +125,8 @@ func (p *pool) connect(pending chan struct{}) {
 	p.mu.Lock()
 	p.pending = nil
 	switch {
+	case err != nil && more:
+		p.growAt = time.Now().Add(lastPause)
 	case err != nil:
 		p.lastErr = err
 		p.retryAt = time.Now().Add(min(firstPause<<min(p.failures, 6), lastPause))

@@ -2,6 +2,7 @@ package sftp_test
 
 import (
 	"os"
+	"os/user"
 	"testing"
 	"time"
 
@@ -43,4 +44,23 @@ func TestDenied(t *testing.T) {
 		cfg.Root = root
 		return sftp.New(cfg)
 	})
+}
+
+// TestNames: owners have their names on the host, though its accounts lie outside the root.
+func TestNames(t *testing.T) {
+	s := sshdtest.Start(t, sshdtest.Options{})
+	src := sftp.New(config(s, t.TempDir()))
+	defer src.Close()
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	group, err := user.LookupGroupId(me.Gid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := src.Stat(t.Context(), "/")
+	if err != nil || info.User != me.Username || info.Group != group.Name {
+		t.Errorf("%+v, %v, want %s:%s", info, err, me.Username, group.Name)
+	}
 }

@@ -207,7 +207,9 @@ func testDescriptors(t *testing.T, newSource Maker) {
 	write(t, root, "file", random(3<<20))
 	must(t, os.Symlink("file", filepath.Join(root, "link")))
 	// The first source may open what stays: the poller, the resolver.
-	readAll(t, open(t, newSource, root), "/file")
+	first := newSource(t, root)
+	readAll(t, first, "/file")
+	must(t, first.Close())
 	before := descriptors(t)
 	src := newSource(t, root)
 	for i := range 10 {
