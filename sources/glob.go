@@ -157,8 +157,9 @@ func (w *walk) problem(err error) error {
 	return errHostGone
 }
 
+// isNoMatch tells that a path does not exist. What a host misses to be reached, a key file say, is another matter.
 func isNoMatch(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+	return !errors.Is(err, ErrUnavailable) && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR))
 }
 
 func join(dir, name string) string {

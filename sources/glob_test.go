@@ -3,6 +3,7 @@ package sources_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 	"slices"
@@ -118,7 +119,7 @@ func TestGlobGoesOn(t *testing.T) {
 	bad := newTree("bad", "/data/a/x.uv", "/data/b/x.uv", "/data/c.uv@", "/data/d/x.uv")
 	bad.fail["/data/a"] = fs.ErrPermission
 	dead := newTree("dead", "/data/1/x.uv", "/data/2/x.uv")
-	dead.fail["/data/1"] = sources.ErrUnavailable
+	dead.fail["/data/1"] = fmt.Errorf("%w: identity file: %w", sources.ErrUnavailable, fs.ErrNotExist) // no missing path
 	good := newTree("good", "/data/a/x.uv")
 	found, problems, err := globAll(t.Context(), namespace(t, bad, dead, good), "*:/data/**/*.uv")
 	if err != nil {
