@@ -21,13 +21,17 @@ func newArchiveCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "archive",
 		Short: "Write what is queued onto a pair of tapes, and verify both",
-		Long: "archive first goes on with a run that was cut off. It takes items from the queue, plans them onto the blank tapes with the lowest barcode of each side, writes\n" +
-			"both in one pass, reads both back at once after a reload, and records each step in the ledger. Ctrl-C ends the\n" +
-			"writing at the next archive border, with the tapes closed properly; a second one ends it at once.\n\n" +
+		Long: "archive first goes on with a run that was cut off. Then it takes items from the queue, plans them onto the blank\n" +
+			"tapes with the lowest barcode of each side, writes both in one pass, reads both back at once after a reload, and\n" +
+			"records each step in the ledger. Ctrl-C ends the writing at the next archive border, with the tapes closed\n" +
+			"properly; a second one ends it at once.\n\n" +
 			"Exit codes: 0 archived; 1 failed, or some items failed and the rest is archived; 3 nothing is queued; 4 a tape\n" +
 			"did not give back what was written; 5 another run is under way; 6 no blank tape, drive or library is available.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if all && dryRun {
+				return exitcode.With(exitcode.Usage, errors.New("--all and --dry-run exclude each other: the plan is of the next pair"))
+			}
 			ctx := cmd.Context()
 			cfg, err := a.config()
 			if err != nil {
@@ -58,7 +62,6 @@ func newArchiveCommand(a *app) *cobra.Command {
 	cmd.Flags().BoolVar(&all, "all", false, "fill pair after pair until nothing is left or no blank pair is")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the plan; move no tape and record nothing")
 	addSampleFlags(cmd, &sample, &full)
-	cmd.MarkFlagsMutuallyExclusive("all", "dry-run")
 	return cmd
 }
 
@@ -83,14 +86,16 @@ func (a *app) onlyRun(cfg *config.Config) error {
 func addSampleFlags(cmd *cobra.Command, sample *float64, full *bool) {
 	cmd.Flags().Float64Var(sample, "sample", 0, "fraction of the items to read back, above 0 and up to 1 (default: verify.sample)")
 	cmd.Flags().BoolVar(full, "full", false, "read back every byte, as --sample 1")
-	cmd.MarkFlagsMutuallyExclusive("sample", "full")
 }
 
 func sampleFlags(cmd *cobra.Command, sample float64, full bool, configured float64) (float64, error) {
+	given := cmd.Flags().Changed("sample")
 	switch {
+	case full && given:
+		return 0, exitcode.With(exitcode.Usage, errors.New("--sample and --full exclude each other"))
 	case full:
 		return 1, nil
-	case !cmd.Flags().Changed("sample"):
+	case !given:
 		return configured, nil
 	case !(sample > 0 && sample <= 1):
 		return 0, exitcode.With(exitcode.Usage, fmt.Errorf("--sample %v: give a fraction above 0 and up to 1", sample))
