@@ -161,6 +161,9 @@ func (a *app) library() (*virtual.Library, error) {
 	if err != nil {
 		return nil, exitcode.With(exitcode.Unavailable, err)
 	}
+	if cfg.Library.Timing != "none" {
+		l.Timing = &virtual.Timing{Generation: cfg.Library.Timing, Scale: 1}
+	}
 	a.closers = append(a.closers, l.Close)
 	return l, nil
 }

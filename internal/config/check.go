@@ -21,8 +21,9 @@ type rawConfig struct {
 		Path   string `toml:"path"`
 	} `toml:"ledger"`
 	Library struct {
-		Kind string `toml:"kind"`
-		Dir  string `toml:"dir"`
+		Kind   string `toml:"kind"`
+		Dir    string `toml:"dir"`
+		Timing string `toml:"timing"`
 	} `toml:"library"`
 	Hosts   []rawHost `toml:"host"`
 	Archive struct {
@@ -53,6 +54,7 @@ type rawHost struct {
 func defaults() rawConfig {
 	var r rawConfig
 	r.Ledger.Driver = "sqlite"
+	r.Library.Timing = "none"
 	r.Archive.ArchiveSize = 12e9
 	r.Archive.RecordSize = 512 << 10
 	r.Archive.FlushBytes = 32e9
@@ -68,7 +70,6 @@ var later = map[string]string{
 	"ledger.credentials_file": "the MySQL ledger",
 	"library.changer":         "a library behind the Linux st driver",
 	"library.drives":          "a library behind the Linux st driver",
-	"library.timing":          "the timing model in the configuration",
 	"host.exports":            "NFS hosts",
 	"mount":                   "the mount",
 	"serve":                   "the status page",
@@ -76,7 +77,7 @@ var later = map[string]string{
 
 // known are the keys of this version, as the file spells them with their tables.
 var known = []string{
-	"state_dir", "ledger", "ledger.driver", "ledger.path", "library", "library.kind", "library.dir",
+	"state_dir", "ledger", "ledger.driver", "ledger.path", "library", "library.kind", "library.dir", "library.timing",
 	"host", "host.name", "host.aliases", "host.source", "host.address", "host.user", "host.identity_file", "host.known_hosts", "host.root",
 	"archive", "archive.archive_size", "archive.record_size", "archive.flush_bytes", "archive.memory", "archive.sides",
 	"verify", "verify.sample", "verify.deletable_after", "verify.swap_drives",
@@ -202,6 +203,11 @@ func (c *checker) config(r *rawConfig, meta toml.MetaData) *Config {
 		c.fault("library.kind", "is missing: use \"virtual\"")
 	default:
 		c.fault("library.kind", "is %q: use \"virtual\"", r.Library.Kind)
+	}
+	switch out.Library.Timing = r.Library.Timing; r.Library.Timing {
+	case "none", "lto5", "lto6", "lto7", "lto8", "lto9":
+	default:
+		c.fault("library.timing", "is %q: use \"none\", or \"lto5\" to \"lto9\" for drives as slow as real ones", r.Library.Timing)
 	}
 	c.hosts(r, out)
 	c.archive(r, out)

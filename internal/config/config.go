@@ -30,7 +30,10 @@ type Config struct {
 type Ledger struct{ Path string }
 
 // Library says where the tapes are.
-type Library struct{ Dir string }
+type Library struct {
+	Dir    string
+	Timing string // "none", or the generation whose drives it is as slow as: "lto5" to "lto9"
+}
 
 // Host is one source of data.
 type Host struct {

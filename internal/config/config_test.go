@@ -22,7 +22,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := &Config{
 		File: "/site/twintape.toml", StateDir: "/site/state", Ledger: Ledger{Path: "/site/state/ledger.db"},
-		Library: Library{Dir: "/site/tapes"},
+		Library: Library{Dir: "/site/tapes", Timing: "none"},
 		Archive: Archive{ArchiveSize: 12e9, RecordSize: 512 << 10, FlushBytes: 32e9, Memory: 1 << 30, Sides: [2]string{"PAPR1*", "PAPR2*"}},
 		Verify:  Verify{Sample: 0.25, DeletableAfter: "full"},
 	}
@@ -63,7 +63,7 @@ source = "sftp"
 		t.Fatal(err)
 	}
 	want := &Config{
-		File: "/site/twintape.toml", StateDir: "/var/lib/twintape", Ledger: Ledger{Path: "/site/l.db"}, Library: Library{Dir: "/srv/tapes"},
+		File: "/site/twintape.toml", StateDir: "/var/lib/twintape", Ledger: Ledger{Path: "/site/l.db"}, Library: Library{Dir: "/srv/tapes", Timing: "lto5"},
 		Hosts: []Host{
 			{Name: "pot1", Source: "local", Root: "/site/data"},
 			{Name: "pot2", Source: "local", Root: "/"},
@@ -104,7 +104,7 @@ func TestFaults(t *testing.T) {
 		{"credentials", start + "[ledger]\ncredentials_file = \"my.cnf\"\n", ":6: ledger.credentials_file: the MySQL ledger is not in this version"},
 		{"real library", "state_dir = \".\"\n[library]\nkind = \"scsi\"\n", ":3: library.kind: a library behind the Linux st driver is not in this version"},
 		{"changer", "state_dir = \".\"\n[library]\nkind = \"virtual\"\ndir = \"x\"\nchanger = \"/dev/sg3\"\n", ":5: library.changer: a library behind"},
-		{"timing", start + "timing = \"lto5\"\n", ":5: library.timing: the timing model"},
+		{"timing", start + "timing = \"dds\"\n", ":5: library.timing: is \"dds\""},
 		{"NFS", start + host + "source = \"nfs\"\n", ":7: host.source: host pot1: NFS is not in this version"},
 		{"exports", start + host + "source = \"local\"\nexports = [\"/data\"]\n", ":8: host.exports: NFS hosts"},
 		{"mount", start + "[mount]\nallow_other = true\nattr_ttl = \"1s\"\n", ":5: mount: the mount is not in this version: take the table out"},

@@ -69,6 +69,9 @@ func Create(dir string, o Options) error {
 
 // Library is an open library.
 type Library struct {
+	// Timing, if set before drives are opened, makes them take the time that real ones do.
+	Timing *Timing
+
 	dir  string
 	lock *lock.Lock
 
@@ -273,8 +276,17 @@ func (l *Library) OpenDrive(ctx context.Context, number int) (tape.Drive, error)
 	if l.open[number] != nil {
 		return nil, fmt.Errorf("drive %d is %w by this process", number, tape.ErrBusy)
 	}
-	l.open[number] = &Drive{lib: l, number: number}
-	return l.open[number], nil
+	d := &Drive{lib: l, number: number}
+	if l.Timing != nil {
+		timed, err := newTimedDrive(d, *l.Timing)
+		if err != nil {
+			return nil, err
+		}
+		l.open[number] = d
+		return timed, nil
+	}
+	l.open[number] = d
+	return d, nil
 }
 
 func (l *Library) closedDrive(number int) {
