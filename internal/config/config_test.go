@@ -36,7 +36,7 @@ func TestEverything(t *testing.T) {
 	got, err := parse("/site/twintape.toml", `
 state_dir = "/var/lib/twintape"
 ledger = { driver = "sqlite", path = "l.db" }
-library = { kind = "virtual", dir = "/srv/tapes" }
+library = { kind = "virtual", dir = "/srv/tapes", timing = "lto5" }
 archive = { archive_size = "1 GB", record_size = 1048576, flush_bytes = "4 GiB", memory = "64 MiB", sides = ["A*", "B*"] }
 verify = { sample = 1, deletable_after = "sample", swap_drives = true }
 [[host]]
