@@ -42,6 +42,11 @@ func (c *check) catalog(ctx context.Context, s *session, earlier []Session) (err
 		c.found(m)
 		return nil
 	}
+	if err != nil && damaged(err) {
+		m.Reason = fmt.Sprintf("the catalog of session %d cannot be reached: %v", s.Number, err)
+		c.found(m)
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("locating record %d: %w", s.Record, err)
 	}
@@ -51,7 +56,7 @@ func (c *check) catalog(ctx context.Context, s *session, earlier []Session) (err
 	if s.crcs, err = c.scratch(); err != nil {
 		return err
 	}
-	jsonl, crcs := bufio.NewWriterSize(s.jsonl, 1<<18), bufio.NewWriterSize(s.crcs, 1<<18)
+	jsonl, crcs := bufio.NewWriterSize(s.jsonl, 64<<10), bufio.NewWriterSize(s.crcs, 64<<10)
 	file := &tapeFile{ctx: ctx, check: c, buf: make([]byte, c.e.RecordSize), record: s.Record}
 	head, md5, formatErr := catalog.ReadTapeFile(file, jsonl, crcs)
 	// Also where the catalog is no good, the rest of its tape file is read: it may say where the damage is.
@@ -170,16 +175,11 @@ func (f *tapeFile) fill() {
 	}
 }
 
-// blameDrive tells whether a failed read says nothing of the tape.
-func blameDrive(ctx context.Context, err error) bool {
-	return ctx.Err() != nil || errors.Is(err, tape.ErrBusy) || errors.Is(err, tape.ErrNoMedium)
-}
-
 // passed counts a record of the label or a catalog.
 func (c *check) passed() {
 	c.moved += int64(c.e.RecordSize)
 	c.fixed += int64(c.e.RecordSize)
-	c.r.BytesRead = c.fixed
+	c.r.BytesRead, c.r.BytesTotal = c.fixed, c.fixed
 	c.progress(false)
 }
 
@@ -188,11 +188,14 @@ var errUseless = errors.New("the catalog is of no use")
 
 // each calls f with the session's archives in order and the records they take: the tape's word if it can be had, else the
 // ledger's. An error that wraps errUseless is about the tape's word.
-func (s *session) each(f func(a *catalog.Archive, records int64) error) error {
+func (s *session) each(ctx context.Context, f func(a *catalog.Archive, records int64) error) error {
 	if s.jsonl == nil {
 		for a, err := range s.ledger() {
 			if err != nil {
 				return fmt.Errorf("reading session %d from the ledger: %w", s.Number, err)
+			}
+			if err := ctx.Err(); err != nil {
+				return err
 			}
 			layout, err := a.Layout()
 			if err != nil {
@@ -211,6 +214,9 @@ func (s *session) each(f func(a *catalog.Archive, records int64) error) error {
 			records int64
 		)
 		if a, records, err = r.Next(); err == nil {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			if err := f(a, records); err != nil {
 				return err
 			}

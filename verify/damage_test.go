@@ -62,12 +62,36 @@ func TestDriveThatCannotMoveSaysNothingOfTheTape(t *testing.T) {
 	d := newDrive("drive 0", w.tapes[0])
 	b := dataBlock(w, 1, 2)
 	d.faults = map[int64]error{b: errMedium}
-	d.stuck = map[int64]bool{b + 1: true}
+	d.stuck = map[int64]error{b + 1: &tape.SenseError{Key: 4, ASC: 0x15, ASCQ: 1, Text: "mechanical positioning error"}}
 	r, err := Tape(t.Context(), d, w.expect[0], full())
 	if err == nil || !strings.Contains(err.Error(), "positioning") || !strings.Contains(err.Error(), "drive 0") || !strings.Contains(err.Error(), "PAPR1001") {
 		t.Errorf("%v", err)
 	}
 	if r.Good || len(r.Mismatches) != 0 {
+		t.Errorf("%s", r)
+	}
+}
+
+func TestPlaceThatCannotBeReachedIsTheTapesFault(t *testing.T) {
+	w := write(t, two)
+	d := newDrive("drive 0", w.tapes[0])
+	b := dataBlock(w, 1, 2)
+	d.faults = map[int64]error{b: errMedium}
+	d.stuck = map[int64]error{b + 1: errMedium}
+	r, err := Tape(t.Context(), d, w.expect[0], full())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Good || len(r.Mismatches) != 2 || r.BytesRead != r.BytesTotal-2*recordSize || r.Items[2].Bad == "" || r.Items[1].Bad != "" {
+		t.Errorf("%s", r)
+	}
+	d = newDrive("drive 0", w.tapes[0])
+	d.stuck = map[int64]error{w.expect[0].Sessions[0].Record: errMedium}
+	r, err = Tape(t.Context(), d, w.expect[0], full())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Good || len(r.Mismatches) != 1 || r.Mismatches[0].Kind != KindCatalog || r.ItemsRead != 9 {
 		t.Errorf("%s", r)
 	}
 }

@@ -40,7 +40,7 @@ func (c *check) read(ctx context.Context, plan []span, sampling bool) error {
 	defer cancel()
 
 	rec, more := <-ring.out
-	err := c.each(func(a *archive) error {
+	err := c.each(ctx, func(a *archive) error {
 		if !sampling {
 			if err := a.expectTexts(); err != nil {
 				c.found(Mismatch{Kind: KindCatalog, Archive: a.Number, Record: a.Record, Reason: fmt.Sprintf("the catalog cannot be true of this archive: %v", err)})
@@ -61,6 +61,9 @@ func (c *check) read(ctx context.Context, plan []span, sampling bool) error {
 			rec, more = <-ring.out
 		}
 		p.tally(a)
+		if !more {
+			return ring.err
+		}
 		return nil
 	})
 	c.r.MissItem = 0
@@ -68,9 +71,6 @@ func (c *check) read(ctx context.Context, plan []span, sampling bool) error {
 		c.r.MissItem = 1 - float64(c.r.ItemsRead)/float64(c.r.ItemsTotal)
 	}
 	c.r.MissRun = p.misses.chance(p.base)
-	if err == nil && !more {
-		err = ring.err
-	}
 	return err
 }
 

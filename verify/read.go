@@ -38,11 +38,12 @@ type ring struct {
 	d    tape.Drive
 	free chan []byte
 	out  chan record
+	at   int64 // where the drive stands; -1 if that is not known
 	err  error // why reading ended early; to be looked at when out is closed
 }
 
 func newRing(d tape.Drive, recordSize int) *ring {
-	r := &ring{d: d, free: make(chan []byte, ringSize), out: make(chan record, ringSize)}
+	r := &ring{d: d, at: -1, free: make(chan []byte, ringSize), out: make(chan record, ringSize)}
 	for range ringSize {
 		r.free <- make([]byte, recordSize)
 	}
@@ -53,7 +54,6 @@ func newRing(d tape.Drive, recordSize int) *ring {
 // which it passes on.
 func (r *ring) run(ctx context.Context, plan []span) {
 	defer close(r.out)
-	at := int64(-1) // where the drive stands; -1 if that is not known
 	for i := 0; i < len(plan); i++ {
 		s := &plan[i]
 		last := s.end
@@ -70,36 +70,15 @@ func (r *ring) run(ctx context.Context, plan []span) {
 				return
 			}
 			rec := record{span: s, number: n, mark: n == s.end, data: buf[:0]}
-			if at != n {
-				rec.err = r.d.Locate(ctx, n)
-				if rec.err != nil && !errors.Is(rec.err, tape.ErrEndOfData) {
-					r.err = fmt.Errorf("locating record %d: %w", n, rec.err)
-					return
-				}
-			}
-			at = n + 1
-			if rec.err == nil {
-				var length int
-				if length, rec.err = r.d.ReadRecord(ctx, buf); rec.err == nil {
-					rec.data = buf[:length]
-				}
-			}
-			switch {
-			case rec.err == nil, errors.Is(rec.err, tape.ErrFilemark), errors.Is(rec.err, tape.ErrShortBuffer):
-				unreadable = 0
-			case errors.Is(rec.err, tape.ErrEndOfData):
-			case blameDrive(ctx, rec.err):
-				r.err = fmt.Errorf("reading record %d: %w", n, rec.err)
+			if rec, r.err = r.block(ctx, rec); r.err != nil {
 				return
-			default:
-				// A drive that can still move has a damaged medium; one that cannot has failed, and says nothing of the tape.
-				if err := r.d.Locate(ctx, n+1); err != nil && !errors.Is(err, tape.ErrEndOfData) {
-					r.err = fmt.Errorf("reading record %d: %w; then the drive could not be positioned behind it: %w", n, rec.err, err)
-					return
-				}
-				unreadable++
-				rec.gaveUp = unreadable == mostUnreadable
 			}
+			if rec.err == nil || errors.Is(rec.err, tape.ErrFilemark) || errors.Is(rec.err, tape.ErrShortBuffer) {
+				unreadable = 0
+			} else {
+				unreadable++
+			}
+			rec.gaveUp = unreadable == mostUnreadable
 			select {
 			case r.out <- rec:
 			case <-ctx.Done():
@@ -117,4 +96,60 @@ func (r *ring) run(ctx context.Context, plan []span) {
 			}
 		}
 	}
+}
+
+// block reads the block that rec stands for. What is wrong with the tape is in rec.err; the error is the drive's.
+func (r *ring) block(ctx context.Context, rec record) (record, error) {
+	if r.at != rec.number {
+		var err error
+		if rec.err, err = r.locate(ctx, rec.number); rec.err != nil || err != nil {
+			return rec, err
+		}
+	}
+	length, err := r.d.ReadRecord(ctx, rec.data[:cap(rec.data)])
+	r.at = rec.number + 1
+	switch {
+	case err == nil:
+		rec.data = rec.data[:length]
+		return rec, nil
+	case errors.Is(err, tape.ErrFilemark), errors.Is(err, tape.ErrShortBuffer), errors.Is(err, tape.ErrEndOfData):
+		rec.err = err
+		return rec, nil
+	case blameDrive(ctx, err):
+		return rec, fmt.Errorf("reading record %d: %w", rec.number, err)
+	}
+	// A drive that can still move has a damaged medium; one that cannot has failed, and says nothing of the tape.
+	rec.err = err
+	if _, then := r.locate(ctx, rec.number+1); then != nil {
+		return rec, fmt.Errorf("reading record %d: %w; then %w", rec.number, err, then)
+	}
+	return rec, nil
+}
+
+// locate moves the drive. damage is why the tape has kept it from getting there, failure why the drive did not.
+func (r *ring) locate(ctx context.Context, block int64) (damage, failure error) {
+	err := r.d.Locate(ctx, block)
+	if err == nil {
+		r.at = block
+		return nil, nil
+	}
+	r.at = -1
+	if damaged(err) {
+		return err, nil
+	}
+	return nil, fmt.Errorf("locating record %d: %w", block, err)
+}
+
+// damaged tells whether the tape is to blame for a locate that failed.
+func damaged(err error) bool {
+	var sense *tape.SenseError
+	return errors.Is(err, tape.ErrEndOfData) || errors.As(err, &sense) && sense.Key == mediumError
+}
+
+// mediumError is a sense key (SPC-4, sense key and sense code definitions).
+const mediumError = 3
+
+// blameDrive tells whether a failed read says nothing of the tape.
+func blameDrive(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || errors.Is(err, tape.ErrBusy) || errors.Is(err, tape.ErrNoMedium)
 }

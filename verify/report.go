@@ -31,9 +31,9 @@ type Report struct {
 
 	Archives   int   `json:"archives"`
 	ItemsTotal int   `json:"items_total"` // on the tape, without those the catalog calls bad
-	ItemsRead  int   `json:"items_read"`  // of these, with all members read and matched
+	ItemsRead  int   `json:"items_read"`  // of these, with all members read from beginning to end
 	BytesTotal int64 `json:"bytes_total"` // of the records of label, catalogs and archives
-	BytesRead  int64 `json:"bytes_read"`  // of these, read and matched
+	BytesRead  int64 `json:"bytes_read"`  // of these, read at their full length and checked
 	DataTotal  int64 `json:"data_total"`  // bytes of the members' data of ItemsTotal
 	DataRead   int64 `json:"data_read"`   // of these, in members that were read entirely and matched
 

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
 )
@@ -30,7 +31,7 @@ func (c *check) everything() []span {
 
 // sample draws at least one item of every archive, and of the tape's items as many as were asked for, and plans to read
 // the records that they lie in. Runs of records are joined where reading on is faster for the drive than to locate.
-func (c *check) sample() ([]span, error) {
+func (c *check) sample(ctx context.Context) ([]span, error) {
 	total, must := 0, 0
 	for _, x := range c.extents {
 		total += x.items
@@ -46,7 +47,7 @@ func (c *check) sample() ([]span, error) {
 	gap := c.d.LocateGap() / int64(c.e.RecordSize)
 	var runs []run
 	index := 0
-	err := c.each(func(a *archive) error {
+	err := c.each(ctx, func(a *archive) error {
 		x := c.extents[index]
 		index++
 		if x.items == 0 {

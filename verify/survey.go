@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -9,14 +10,14 @@ import (
 )
 
 // survey goes through all sessions' archives once, compares them with the ledger, and keeps where they lie.
-func (c *check) survey() error {
+func (c *check) survey(ctx context.Context) error {
 	var records int64
 	for _, s := range c.sessions {
-		extents, err := c.surveySession(s)
+		extents, err := c.surveySession(ctx, s)
 		if errors.Is(err, errUseless) {
 			c.found(Mismatch{Kind: KindCatalog, Record: s.Record, Reason: fmt.Sprintf("session %d: %v", s.Number, err)})
 			s.forget()
-			extents, err = c.surveySession(s)
+			extents, err = c.surveySession(ctx, s)
 		}
 		if err != nil {
 			return err
@@ -34,7 +35,7 @@ func (c *check) survey() error {
 	return nil
 }
 
-func (c *check) surveySession(s *session) (extents []extent, err error) {
+func (c *check) surveySession(ctx context.Context, s *session) (extents []extent, err error) {
 	var d differences
 	var records int64
 	ledger := func() (*catalog.Archive, error, bool) { return nil, nil, false }
@@ -43,7 +44,7 @@ func (c *check) surveySession(s *session) (extents []extent, err error) {
 		defer stop()
 		ledger = next
 	}
-	err = s.each(func(a *catalog.Archive, n int64) error {
+	err = s.each(ctx, func(a *catalog.Archive, n int64) error {
 		if s.jsonl != nil && s.Archives != nil {
 			l, err, _ := ledger()
 			if err != nil {
@@ -91,11 +92,11 @@ func (c *check) surveySession(s *session) (extents []extent, err error) {
 }
 
 // each calls f with every archive of the tape, in order.
-func (c *check) each(f func(*archive) error) error {
+func (c *check) each(ctx context.Context, f func(*archive) error) error {
 	index := 0
 	for _, s := range c.sessions {
 		var at int64
-		err := s.each(func(a *catalog.Archive, records int64) error {
+		err := s.each(ctx, func(a *catalog.Archive, records int64) error {
 			var crcs []byte
 			if s.crcs != nil {
 				crcs = make([]byte, 4*records)

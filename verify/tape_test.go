@@ -27,7 +27,7 @@ type drive struct {
 	at         int64
 	gap        int64
 	faults     map[int64]error // by block, whenever it is read
-	stuck      map[int64]bool  // positions that Locate fails for
+	stuck      map[int64]error // by position that Locate cannot reach
 	hangs      int64           // the block whose reading hangs until cancelled; 0 is none
 	hanging    chan struct{}   // closed when it does
 
@@ -50,8 +50,8 @@ func (d *drive) Rewind(context.Context) error {
 
 func (d *drive) Locate(_ context.Context, block int64) error {
 	d.locates++
-	if d.stuck[block] {
-		return &tape.SenseError{Key: 4, ASC: 0x15, ASCQ: 1, Text: "mechanical positioning error"}
+	if err := d.stuck[block]; err != nil {
+		return err
 	}
 	if block > int64(len(d.blocks)) {
 		d.at = int64(len(d.blocks))

@@ -117,6 +117,9 @@ type itemKey struct{ archive, item int }
 var errFound = errors.New("a mismatch was found")
 
 func (c *check) run(ctx context.Context) error {
+	if c.e.RecordSize < 1 {
+		return errors.New("its record size is not known: was it ever written?")
+	}
 	if foreign, err := c.label(ctx); foreign || err != nil {
 		return err
 	}
@@ -126,11 +129,11 @@ func (c *check) run(ctx context.Context) error {
 	if !c.proven { // an unreadable label, and no catalog of ours: whatever this is, it is not the tape to judge
 		return nil
 	}
-	if err := c.survey(); err != nil {
+	if err := c.survey(ctx); err != nil {
 		return err
 	}
 	if len(c.r.Mismatches) == 0 && c.o.Sample < 1 {
-		plan, err := c.sample()
+		plan, err := c.sample(ctx)
 		if err != nil {
 			return err
 		}

@@ -61,7 +61,7 @@ func TestGoodTapesPass(t *testing.T) {
 
 func TestSampleIsTruthful(t *testing.T) {
 	w := write(t, shape{{{9000, 100, 30000, 20000, 700}, {0, 50000, 8, 9}}, {{5000, 5000, 5000, 5000}, {90000}}})
-	for seed := range uint64(12) {
+	for seed := range uint64(6) {
 		for _, sample := range []float64{0, 0.25, 0.6} {
 			for _, gap := range []int64{0, recordSize, 10 * recordSize, 1 << 40} {
 				d := newDrive("drive 0", w.tapes[0])
@@ -143,7 +143,7 @@ func TestSameSeedSameRecords(t *testing.T) {
 func TestFullFindsEveryFlip(t *testing.T) {
 	w := write(t, two)
 	random := rand.New(rand.NewPCG(1, 2))
-	for ledger, flips := range map[bool]int{true: 6, false: 1} {
+	for ledger, flips := range map[bool]int{true: 4, false: 1} {
 		e := w.expect[0]
 		if !ledger {
 			e = withoutLedger(e)
@@ -222,7 +222,7 @@ func TestFlipInDataCondemnsItsItemOnly(t *testing.T) {
 // What a sample misses is what its report says that it would: every item is damaged in turn, for many seeds.
 func TestMissItemIsTrue(t *testing.T) {
 	w := write(t, shape{{{20000, 20000, 20000, 20000}, {20000, 20000, 20000}}, {{20000, 20000, 20000, 20000, 20000}}})
-	for seed := range uint64(12) {
+	for seed := range uint64(6) {
 		o := Options{Sample: 0.35, Seed: seed}
 		good, _ := judge(t, w.tapes[0], w.expect[0], o)
 		missed, total := 0, 0
