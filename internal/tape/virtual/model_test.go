@@ -20,7 +20,6 @@ type model struct {
 	at      int
 	data    bool // records were written and no filemark since
 	warned  bool
-	bytes   int64 // of the objects before at, in the image
 }
 
 func (m *model) size(upTo int) (n int64) {
