@@ -114,8 +114,9 @@ func (c *conn) startSession() error {
 	if err != nil {
 		return err
 	}
-	go ssh.DiscardRequests(requests)         // ends with the channel
-	go io.Copy(io.Discard, channel.Stderr()) // so does this; unread, it would use up the channel's window
+	// Both end with the channel. What the server prints, unread, would use up the channel's window.
+	c.spawn(func() { ssh.DiscardRequests(requests) })
+	c.spawn(func() { _, _ = io.Copy(io.Discard, channel.Stderr()) })
 	ok, err := channel.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{"sftp"}))
 	if err != nil {
 		return err

@@ -1,0 +1,72 @@
+package sftp_test
+
+import (
+	"fmt"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"twintape/sources"
+	"twintape/sources/sftp"
+	"twintape/sources/sftp/sshdtest"
+)
+
+const benchSize = 256 << 20
+
+// BenchmarkRead reads a cached file through the source, several records at a time as the stream's fetchers do, and beside
+// it with OpenSSH's own client at its best. Both share the machine with the server.
+func BenchmarkRead(b *testing.B) {
+	s := sshdtest.Start(b, sshdtest.Options{})
+	root, _ := bigFile(b, benchSize)
+	for _, size := range []int{512 << 10, 4 << 20} {
+		b.Run(fmt.Sprintf("source/%dKiB", size>>10), func(b *testing.B) {
+			b.SetBytes(benchSize)
+			for b.Loop() {
+				src := sftp.New(config(s, root))
+				readThrough(b, src, size)
+				src.Close()
+			}
+		})
+	}
+	b.Run("openssh", func(b *testing.B) {
+		b.SetBytes(benchSize)
+		_, port, err := net.SplitHostPort(s.Addr)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			cmd := exec.Command("sftp", "-q", "-F", "none", "-P", port, "-i", s.IdentityFile, "-o", "UserKnownHostsFile="+s.KnownHosts,
+				"-c", "aes128-gcm@openssh.com", "-B", "261120", s.User+"@127.0.0.1:"+filepath.Join(root, "big"), "/dev/null")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				b.Fatalf("%v\n%s", err, out)
+			}
+		}
+	})
+}
+
+// readThrough reads the file once, with four readers taking the next piece each.
+func readThrough(b *testing.B, src sources.Source, size int) {
+	f := openBig(b, src)
+	defer f.Close()
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			buf := make([]byte, size)
+			for {
+				off := next.Add(int64(size)) - int64(size)
+				if off >= benchSize {
+					return
+				}
+				if _, err := f.ReadAt(b.Context(), buf, off); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
