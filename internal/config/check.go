@@ -2,11 +2,8 @@ package config
 
 import (
 	"fmt"
-	"os"
 	"path"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -88,6 +85,7 @@ type checker struct {
 	file   string
 	dir    string
 	text   string
+	host   int // the number of the host that is being checked, from 1; else 0
 	faults []error
 }
 
@@ -95,26 +93,37 @@ func (c *checker) fault(key, format string, args ...any) {
 	c.faults = append(c.faults, fmt.Errorf("%s%s: %s: %s", c.file, c.line(key), key, fmt.Sprintf(format, args...)))
 }
 
-// line finds where a key is written, as ":12"; empty if it is not there.
+// line finds where a key is written, or where its table begins if it is not there, as ":12"; empty if neither is. Of the
+// hosts it looks at the one that is being checked, or at all of them.
 func (c *checker) line(key string) string {
 	table, name, _ := strings.Cut(key, ".")
 	if name == "" {
 		table, name = "", key
 	}
-	in := ""
+	in, host, begins := "", 0, ""
 	for i, l := range strings.Split(c.text, "\n") {
 		l = strings.TrimSpace(l)
+		here := fmt.Sprintf(":%d", i+1)
 		if strings.HasPrefix(l, "[") {
 			in = strings.Trim(strings.SplitN(l, "#", 2)[0], "[] \t")
+			if in == "host" {
+				host++
+			}
 			if in == key {
-				return fmt.Sprintf(":%d", i+1)
+				return here
 			}
 		}
-		if k, _, ok := strings.Cut(l, "="); ok && in == table && strings.Trim(k, " \t\"'") == name {
-			return fmt.Sprintf(":%d", i+1)
+		if in != table || in == "host" && c.host != 0 && c.host != host {
+			continue
+		}
+		if strings.HasPrefix(l, "[") && begins == "" {
+			begins = here
+		}
+		if k, _, ok := strings.Cut(l, "="); ok && strings.Trim(k, " \t\"'") == name {
+			return here
 		}
 	}
-	return ""
+	return begins
 }
 
 // unknown faults keys that mean nothing.
@@ -177,7 +186,7 @@ func (c *checker) abs(p string) string {
 }
 
 // config checks all values.
-func (c *checker) config(r *rawConfig, meta toml.MetaData) *Config {
+func (c *checker) config(r *rawConfig) *Config {
 	out := &Config{File: c.file, StateDir: c.abs(r.StateDir)}
 	if r.StateDir == "" {
 		c.fault("state_dir", "is missing: name the folder for the ledger, locks and temporary files, such as \"/var/lib/twintape\"")
@@ -229,9 +238,9 @@ func (c *checker) archive(r *rawConfig, out *Config) {
 	out.Archive = Archive{
 		ArchiveSize: int64(a.ArchiveSize), RecordSize: int(a.RecordSize), FlushBytes: int64(a.FlushBytes), Memory: int64(a.Memory),
 	}
-	// Above 1 MiB some host adapters fail; tar wants multiples of 512; a power of two is what drives are made for.
 	if s := int64(a.RecordSize); s < 4<<10 || s > 1<<20 || s&(s-1) != 0 {
-		c.fault("archive.record_size", "is %s: use a power of two from 4 KiB to 1 MiB, such as \"512 KiB\"", bytes(s))
+		c.fault("archive.record_size", "is %s: use a power of two from 4 KiB to 1 MiB, such as \"512 KiB\"; "+
+			"drives want powers of two, tar multiples of 512 bytes, and some host adapters fail above 1 MiB", bytes(s))
 	}
 	if a.ArchiveSize < 1<<20 {
 		c.fault("archive.archive_size", "is %s: use at least 1 MiB", bytes(int64(a.ArchiveSize)))
@@ -249,10 +258,11 @@ func (c *checker) archive(r *rawConfig, out *Config) {
 	for _, s := range a.Sides {
 		if _, err := path.Match(s, ""); err != nil || s == "" {
 			c.fault("archive.sides", "%q is no pattern: write it as \"PAPR1*\"", s)
+			return
 		}
 	}
-	if a.Sides[0] == a.Sides[1] {
-		c.fault("archive.sides", "both are %q: twins come from different sides, give each its own pattern", a.Sides[0])
+	if overlap(a.Sides[0], a.Sides[1]) {
+		c.fault("archive.sides", "a barcode can match both %q and %q: twins come from different sides, give each its own pattern", a.Sides[0], a.Sides[1])
 	}
 	out.Archive.Sides = [2]string(a.Sides)
 }
@@ -262,80 +272,4 @@ func bytes(n int64) string {
 		return fmt.Sprint(n)
 	}
 	return humanize.IBytes(uint64(n))
-}
-
-var hostName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
-
-func (c *checker) hosts(r *rawConfig, out *Config) {
-	taken := make(map[string]string)
-	for i, h := range r.Hosts {
-		name := h.Name
-		if name == "" {
-			c.fault("host.name", "is missing from the %s host", ordinal(i+1))
-			continue
-		}
-		for _, n := range append([]string{name}, h.Aliases...) {
-			switch {
-			case !hostName.MatchString(n):
-				c.fault("host.name", "%q: use letters, digits, dots, hyphens and underscores, a letter or digit first", n)
-			case n == "tapes":
-				c.fault("host.name", "\"tapes\" is where the catalogs are shown: choose another name")
-			case taken[n] != "":
-				c.fault("host.name", "%q is given to host %s and to host %s", n, taken[n], name)
-			}
-			taken[n] = name
-		}
-		o := Host{
-			Name: name, Aliases: slices.Clone(h.Aliases), Source: h.Source, Address: h.Address, User: h.User,
-			IdentityFile: c.abs(home(h.IdentityFile)), KnownHosts: c.abs(home(h.KnownHosts)), Root: h.Root,
-		}
-		switch h.Source {
-		case "local":
-			if o.Root = c.abs(h.Root); o.Root == "" {
-				o.Root = "/"
-			}
-			for _, kv := range [][2]string{{"address", h.Address}, {"user", h.User}, {"identity_file", h.IdentityFile}, {"known_hosts", h.KnownHosts}} {
-				if kv[1] != "" {
-					c.fault("host."+kv[0], "host %s is local: take the key out", name)
-				}
-			}
-		case "sftp":
-			if o.Address == "" {
-				o.Address = name
-			}
-			if o.Root == "" {
-				o.Root = "/"
-			}
-			if !path.IsAbs(o.Root) {
-				c.fault("host.root", "host %s: %q is a folder of that host: give it from / on", name, h.Root)
-			}
-		case "nfs":
-			c.fault("host.source", "host %s: NFS is not in this version: mount it and use \"local\", or use \"sftp\"", name)
-		default:
-			c.fault("host.source", "host %s: is %q: use \"local\" or \"sftp\"", name, h.Source)
-		}
-		out.Hosts = append(out.Hosts, o)
-	}
-}
-
-// home replaces a leading ~/.
-func home(p string) string {
-	if rest, ok := strings.CutPrefix(p, "~/"); ok {
-		if dir, err := os.UserHomeDir(); err == nil {
-			return filepath.Join(dir, rest)
-		}
-	}
-	return p
-}
-
-func ordinal(n int) string {
-	switch n {
-	case 1:
-		return "first"
-	case 2:
-		return "second"
-	case 3:
-		return "third"
-	}
-	return fmt.Sprintf("%dth", n)
 }

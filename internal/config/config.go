@@ -90,6 +90,9 @@ func Load(file string) (*Config, error) {
 		return nil, err
 	}
 	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("configuration: %w; `twintape init --dir DIR` writes a first one", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
@@ -109,7 +112,7 @@ func parse(file, text string) (*Config, error) {
 	}
 	c := &checker{file: file, text: text, dir: filepath.Dir(file)}
 	c.unknown(meta)
-	out := c.config(&raw, meta)
+	out := c.config(&raw)
 	if err := errors.Join(c.faults...); err != nil {
 		return nil, err
 	}

@@ -98,7 +98,7 @@ func TestFaults(t *testing.T) {
 		{"ledger", start + "[ledger]\ndriver = \"oracle\"\n", `:6: ledger.driver: is "oracle": use "sqlite"`},
 		{"no library", "state_dir = \".\"\n", `library.kind: is missing: use "virtual"`},
 		{"library", "state_dir = \".\"\n[library]\nkind = \"robot\"\n", `:3: library.kind: is "robot": use "virtual"`},
-		{"no library folder", "state_dir = \".\"\n[library]\nkind = \"virtual\"\n", "library.dir: is missing"},
+		{"no library folder", "state_dir = \".\"\n[library]\nkind = \"virtual\"\n", ":2: library.dir: is missing"},
 
 		{"MySQL", start + "[ledger]\ndriver = \"mysql\"\n", ":6: ledger.driver: the MySQL ledger is not in this version"},
 		{"credentials", start + "[ledger]\ncredentials_file = \"my.cnf\"\n", ":6: ledger.credentials_file: the MySQL ledger is not in this version"},
@@ -110,19 +110,28 @@ func TestFaults(t *testing.T) {
 		{"mount", start + "[mount]\nallow_other = true\nattr_ttl = \"1s\"\n", ":5: mount: the mount is not in this version: take the table out"},
 		{"status page", start + "[serve]\nlisten = \":80\"\n", ":5: serve: the status page is not in this version"},
 
-		{"host without a name", start + "[[host]]\nsource = \"local\"\n", "host.name: is missing from the first host"},
+		{"host without a name", start + "[[host]]\nsource = \"local\"\n", ":5: host.name: is missing from the first host"},
 		{"host's name", start + "[[host]]\nname = \"a:b\"\nsource = \"local\"\n", `:6: host.name: "a:b": use letters`},
 		{"host's dot", start + "[[host]]\nname = \".twintape\"\nsource = \"local\"\n", `:6: host.name: ".twintape": use letters`},
 		{"host tapes", start + "[[host]]\nname = \"tapes\"\nsource = \"local\"\n", `:6: host.name: "tapes" is where`},
 		{"two of a name", start + host + "source = \"local\"\n[[host]]\nname = \"pot1\"\nsource = \"local\"\n",
-			`host.name: "pot1" is given to host pot1 and to host pot1`},
+			`:9: host.name: "pot1" is given to host pot1 and to host pot1`},
 		{"alias of another", start + host + "source = \"local\"\n[[host]]\nname = \"pot2\"\naliases = [\"pot1\"]\nsource = \"local\"\n",
-			`"pot1" is given to host pot1 and to host pot2`},
+			`:10: host.aliases: "pot1" is given to host pot1 and to host pot2`},
+		{"value of the second host", start + host + "source = \"sftp\"\nroot = \"/x\"\n[[host]]\nname = \"pot2\"\nsource = \"sftp\"\nroot = \"y\"\n",
+			`:12: host.root: host pot2: "y" is a folder of that host`},
+		{"missing from the second host", start + host + "source = \"local\"\n[[host]]\nname = \"pot2\"\n", `:8: host.source: host pot2: is ""`},
 		{"source", start + host + "source = \"ftp\"\n", `:7: host.source: host pot1: is "ftp"`},
 		{"no source", start + host, `host.source: host pot1: is "": use "local" or "sftp"`},
 		{"local with an address", start + host + "source = \"local\"\naddress = \"x\"\n", ":8: host.address: host pot1 is local"},
 		{"local with a user", start + host + "source = \"local\"\nuser = \"x\"\n", ":8: host.user: host pot1 is local"},
 		{"sftp's root", start + host + "source = \"sftp\"\nroot = \"data\"\n", `:8: host.root: host pot1: "data" is a folder of that host: give it from /`},
+
+		{"address", start + host + "source = \"sftp\"\naddress = \"a:b:22\"\n", `:8: host.address: host pot1: "a:b:22" is no address`},
+		{"address with a user", start + host + "source = \"sftp\"\naddress = \"obs@a\"\n", `:8: host.address: host pot1: "obs@a" is no address`},
+		{"port", start + host + "source = \"sftp\"\naddress = \"a:65536\"\n", `:8: host.address: host pot1: "a:65536" is no address`},
+		{"port 0", start + host + "source = \"sftp\"\naddress = \"a:0\"\n", `:8: host.address: host pot1: "a:0" is no address`},
+		{"port alone", start + host + "source = \"sftp\"\naddress = \":22\"\n", `:8: host.address: host pot1: ":22" is no address`},
 
 		{"no size", start + "[archive]\nmemory = \"much\"\n", `twintape.toml:6: "much" is no size`},
 		{"a size of 9 EB", start + "[archive]\nmemory = \"9000000 TB\"\n", `is no size`},
@@ -135,7 +144,8 @@ func TestFaults(t *testing.T) {
 		{"small flushes", start + "[archive]\nflush_bytes = 1\n", ":6: archive.flush_bytes: is 1 B: use at least 1 MiB"},
 		{"small memory", start + "[archive]\nmemory = \"15 MiB\"\n", ":6: archive.memory: is 15 MiB: use at least 16 MiB"},
 		{"one side", start + "[archive]\nsides = [\"A*\"]\n", ":6: archive.sides: needs two patterns"},
-		{"same sides", start + "[archive]\nsides = [\"A*\", \"A*\"]\n", `:6: archive.sides: both are "A*"`},
+		{"same sides", start + "[archive]\nsides = [\"A*\", \"A*\"]\n", `:6: archive.sides: a barcode can match both "A*" and "A*"`},
+		{"sides that overlap", start + "[archive]\nsides = [\"PAPR*\", \"PAPR2*\"]\n", `:6: archive.sides: a barcode can match both "PAPR*" and "PAPR2*"`},
 		{"bad side", start + "[archive]\nsides = [\"A[\", \"B*\"]\n", `:6: archive.sides: "A[" is no pattern`},
 		{"empty side", start + "[archive]\nsides = [\"\", \"B*\"]\n", `:6: archive.sides: "" is no pattern`},
 		{"sample of nothing", start + "[verify]\nsample = 0\n", ":6: verify.sample: is 0:"},
@@ -155,6 +165,17 @@ func TestFaults(t *testing.T) {
 				t.Errorf("%d faults for one:\n%v", n, err)
 			}
 		})
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for _, a := range []string{"pot5", "pot5.example.org:2222", "10.0.0.5", "10.0.0.5:22", "2001:db8::5", "[2001:db8::5]", "[2001:db8::5]:22", "fe80::1%eth0"} {
+		c, err := parse("/site/twintape.toml", start+"[[host]]\nname = \"pot5\"\nsource = \"sftp\"\naddress = \""+a+"\"\n")
+		if err != nil {
+			t.Error(err)
+		} else if c.Hosts[0].Address != a {
+			t.Errorf("%s became %s", a, c.Hosts[0].Address)
+		}
 	}
 }
 
@@ -218,7 +239,7 @@ func TestFind(t *testing.T) {
 	if f, err := Find("flag.toml"); err != nil || f != "flag.toml" {
 		t.Errorf("%s, %v, want the flag's", f, err)
 	}
-	if _, err := Load("flag.toml"); err == nil || !strings.Contains(err.Error(), "flag.toml") {
+	if _, err := Load("flag.toml"); err == nil || !strings.Contains(err.Error(), "flag.toml") || !strings.Contains(err.Error(), "twintape init") {
 		t.Errorf("a missing file: %v", err)
 	}
 }
