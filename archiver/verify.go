@@ -70,8 +70,8 @@ func (a *Archiver) verifyLoaded(ctx context.Context, job int64, tapes []*Loaded)
 				Sample: a.Sample, Seed: rand.Uint64(), Scratch: a.Scratch, Events: a.Events,
 				Progress: func(read, toRead int64) { p.set(i, read, toRead) },
 			})
-			if errs[i] == nil {
-				errs[i] = a.recordVerification(context.WithoutCancel(ctx), job, reports[i])
+			if errs[i] == nil || len(reports[i].Mismatches) > 0 { // what was found counts, even if the rest could not be read
+				errs[i] = errors.Join(errs[i], a.recordVerification(context.WithoutCancel(ctx), job, reports[i]))
 			}
 		})
 	}

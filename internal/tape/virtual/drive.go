@@ -78,12 +78,10 @@ func (d *Drive) Load(ctx context.Context) (tape.Medium, error) {
 		}
 	}
 	defer d.medium.rewind()
-	var err error
-	for err == nil { // to the end of data
-		err = d.medium.locate(d.medium.block + indexStep)
-	}
-	if !errors.Is(err, errEnd) {
-		return tape.Medium{}, fmt.Errorf("%s: tape %s: %w", d.Name(), d.barcode, err)
+	for { // to the end of data, or to a damaged place, which whoever reads up to there will hear of
+		if err := d.medium.locate(d.medium.block + indexStep); err != nil {
+			break
+		}
 	}
 	serial := fnv.New64a()
 	serial.Write([]byte(d.barcode)) //nolint:errcheck // a hash never fails

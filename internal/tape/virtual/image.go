@@ -72,7 +72,8 @@ func (m *image) peek() (object, error) {
 			m.off += wordSize
 			continue
 		case word >= reservedWord:
-			return object{}, fmt.Errorf("reserved word %08X at byte %d of %s: it is no SIMH magtape image", word, m.off, m.file.Name())
+			return object{}, &tape.SenseError{Key: 3, ASC: 0x11, Text: fmt.Sprintf(
+				"medium error: the word %08X at byte %d of %s has no meaning in a SIMH magtape image", word, m.off, m.file.Name())}
 		case word == markWord:
 			return object{mark: true, size: wordSize}, nil
 		}
