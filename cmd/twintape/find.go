@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"twintape/internal/catalog"
 	"twintape/internal/ledger"
 )
 
@@ -100,6 +101,9 @@ func printFound(out io.Writer, f ledger.Found, how []recipe) error {
 		fallthrough
 	default:
 		fmt.Fprintf(out, "  archive %d, tape file %d, record %d, offset %d\n", e.Archive, f.Item.Copies[0].TapeFile, e.Record, e.Offset)
+	}
+	if e.Type == catalog.Hardlink {
+		fmt.Fprintf(out, "  a hard link: bring %s back first\n", printable(e.Host+":"+e.Link))
 	}
 	if len(how) > 0 {
 		r := how[0] // twins are alike

@@ -24,6 +24,7 @@ func TestScript(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("TWINTAPE_CONFIG", "site/twintape.toml")
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // else each command sleeps for a second at its end
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
