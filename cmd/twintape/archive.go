@@ -144,6 +144,7 @@ func (a *app) archive(cmd *cobra.Command, ar *archiver.Archiver, all bool) error
 
 // runJob runs one job, shows how it goes, prints its report, and returns the items that failed.
 func (a *app) runJob(cmd *cobra.Command, ar *archiver.Archiver, job func() (*archiver.Report, error)) ([]archiver.FailedItem, error) {
+	a.inJob.Store(true)
 	face := newFace(a.log, cmd.ErrOrStderr())
 	ar.Events = face
 	r, err := job()

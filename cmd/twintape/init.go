@@ -26,6 +26,7 @@ driver = "sqlite"        # ledger.db in state_dir, unless path says otherwise
 [library]
 kind = "virtual"         # cartridges are files, <dir>/<BARCODE>.tap
 dir = "library"
+timing = "none"          # or "lto5" to "lto9": drives as slow as real ones
 
 [archive]
 archive_size = "1 GiB"   # one tape file; a larger item gets one of its own
@@ -98,10 +99,16 @@ func parseCapacity(s string) (int64, error) {
 
 func makeSite(ctx context.Context, dir string, capacity int64) (file string, err error) {
 	file = filepath.Join(dir, "twintape.toml")
-	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
-		return "", exitcode.With(exitcode.Usage, fmt.Errorf("%s exists already: choose another folder, or go on with it", file))
+	tapes, ledgerFile := filepath.Join(dir, "library"), filepath.Join(dir, "ledger.db")
+	advice := "choose another folder, or go on with it"
+	for _, there := range []string{file, ledgerFile, tapes} {
+		if _, err := os.Lstat(there); err == nil {
+			return "", exitcode.With(exitcode.Usage, fmt.Errorf("%s exists already: %s", there, advice))
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		advice = "an earlier init was cut off, or its twintape.toml is gone; choose another folder"
 	}
-	tapes := filepath.Join(dir, "library")
 	if err := virtual.Create(tapes, virtual.Options{Drives: 2, Slots: 16, ImportExport: 2}); err != nil {
 		return "", err
 	}
@@ -110,7 +117,7 @@ func makeSite(ctx context.Context, dir string, capacity int64) (file string, err
 		return "", err
 	}
 	defer func() { err = errors.Join(err, lib.Close()) }()
-	l, err := ledger.Create(ctx, filepath.Join(dir, "ledger.db"))
+	l, err := ledger.Create(ctx, ledgerFile)
 	if err != nil {
 		return "", err
 	}

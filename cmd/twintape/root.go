@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"github.com/bmatcuk/doublestar/v4"
 	"github.com/sirupsen/logrus"
@@ -30,6 +31,7 @@ type app struct {
 	logLevel   string
 	json       bool
 	stop       <-chan struct{} // closed when the operator wants to stop at the next safe point
+	inJob      atomic.Bool     // there are safe points to stop at; else the first signal cancels the command's context
 
 	log     *logrus.Logger
 	cfg     *config.Config
@@ -41,7 +43,8 @@ func newRootCommand(a *app) *cobra.Command {
 		Use:   "twintape",
 		Short: "Archive observations from several hosts onto pairs of tapes, and prove both good",
 		Long: "twintape streams observations from several hosts (SFTP, local) onto two tapes in one pass, reads both tapes\n" +
-			"back at once, and records in its ledger what is where. Start with `twintape init --dir DIR`.",
+			"back at once, and records in its ledger what is where. Start with `twintape init --dir DIR`.\n\n" +
+			"Exit codes:\n" + exitcode.Help(),
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -67,6 +70,7 @@ func newRootCommand(a *app) *cobra.Command {
 	root.AddCommand(
 		newInitCommand(a), newLsCommand(a), newCatCommand(a),
 		newQueueCommand(a), newArchiveCommand(a), newResumeCommand(a), newJobsCommand(a), newTapesCommand(a), newVerifyCommand(a), newFindCommand(a),
+		newVersionCommand(a),
 	)
 	usage(root)
 	return root

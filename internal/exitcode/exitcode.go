@@ -1,18 +1,42 @@
 // Package exitcode has the exit codes that scripts may rely on.
 package exitcode
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
 
 // The exit codes.
 const (
-	Done        = 0 // done
-	Failed      = 1 // failed, or some items failed and the rest succeeded
-	Usage       = 2 // the command line or the configuration is wrong
-	Nothing     = 3 // there is nothing to do
-	Mismatch    = 4 // verification found a mismatch
-	Held        = 5 // another run has the lock
-	Unavailable = 6 // the library, a drive, a tape or a host is not available
+	Done = iota
+	Failed
+	Usage
+	Nothing
+	Mismatch
+	Held
+	Unavailable
 )
+
+// sentences say what the codes mean.
+var sentences = [...]string{
+	Done:        "done",
+	Failed:      "failed, or some items failed and the rest succeeded",
+	Usage:       "the command line or the configuration is wrong",
+	Nothing:     "there is nothing to do",
+	Mismatch:    "verification found a mismatch",
+	Held:        "another run has the lock",
+	Unavailable: "the library, a drive, a tape or a host is not available",
+}
+
+// Help lists the codes with what they mean, one a line.
+func Help() string {
+	var b strings.Builder
+	for code, sentence := range sentences {
+		fmt.Fprintf(&b, "  %d  %s\n", code, sentence)
+	}
+	return b.String()
+}
 
 // coded is an error with its exit code.
 type coded struct {

@@ -29,6 +29,21 @@ func TestOf(t *testing.T) {
 	}
 }
 
+// Scripts rely on these numbers.
+func TestHelp(t *testing.T) {
+	const want = `  0  done
+  1  failed, or some items failed and the rest succeeded
+  2  the command line or the configuration is wrong
+  3  there is nothing to do
+  4  verification found a mismatch
+  5  another run has the lock
+  6  the library, a drive, a tape or a host is not available
+`
+	if got := exitcode.Help(); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
 func TestErrorStaysItself(t *testing.T) {
 	err := exitcode.With(exitcode.Usage, fs.ErrNotExist)
 	if !errors.Is(err, fs.ErrNotExist) || err.Error() != fs.ErrNotExist.Error() {
