@@ -30,8 +30,10 @@ bench: packages ## compare with mbuffer, Python's tarfile, md5sum and sftp; see 
 	go test -run '^$$' -bench . -timeout 60m ./sources/... ./internal/... ./verify
 
 fuzz: ## run each fuzzer for FUZZTIME
-	@go list ./... | while read -r package; do \
-		for target in $$(go test -list '^Fuzz' "$$package" | grep '^Fuzz'); do \
+	@packages=$$(go list ./...) || exit 1; \
+	for package in $$packages; do \
+		tests=$$(go test -list '^Fuzz' "$$package") || { echo "$$tests"; exit 1; }; \
+		for target in $$(grep '^Fuzz' <<<"$$tests"); do \
 			echo "$$package $$target"; \
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$package" || exit 1; \
 		done; \
