@@ -351,10 +351,10 @@ func FuzzImage(f *testing.F) {
 		read := func() (out []string) {
 			p := make([]byte, 64)
 			for {
-				at := m.off
+				at := m.block
 				n, err := m.read(p)
 				out = append(out, fmt.Sprintf("%x %v", p[:n], err))
-				if m.off == at { // the end, or a place that cannot be passed
+				if m.block == at { // the end, or a place that cannot be passed
 					return out
 				}
 				if len(out) > len(data)/4+1 {
