@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"twintape/internal/event"
@@ -61,22 +62,22 @@ func (a *Archiver) waiting(ctx context.Context, after int64) ([]ledger.Item, err
 
 // Report is what a job did.
 type Report struct {
-	Job      ledger.Job       `json:"job"`
-	Archived int              `json:"archived"` // items with a flushed copy on both tapes
-	Bytes    int64            `json:"bytes"`    // of their members' data
-	Failed   []FailedItem     `json:"failed"`
-	Waiting  bool             `json:"waiting"` // items are left for the next pair
-	Written  time.Duration    `json:"written_ns"`
-	Verified time.Duration    `json:"verified_ns"`
-	Tapes    []*verify.Report `json:"tapes"`
+	Job      ledger.Job
+	Archived int   // items with a flushed copy on both tapes
+	Bytes    int64 // of their members' data
+	Failed   []FailedItem
+	Waiting  bool // items are left for the next pair
+	Written  time.Duration
+	Verified time.Duration
+	Tapes    []*verify.Report
 }
 
 // FailedItem is an item that this job could not archive; it stays queued.
 type FailedItem struct {
-	ID     int64  `json:"id"`
-	Host   string `json:"host"`
-	Path   string `json:"path"`
-	Reason string `json:"reason"`
+	ID     int64
+	Host   string
+	Path   string
+	Reason string
 }
 
 // Good tells whether both tapes were read back and nothing was wrong with them.
@@ -111,5 +112,6 @@ func (e *NoTapeError) Error() string {
 type MismatchError struct{ Barcodes []string }
 
 func (e *MismatchError) Error() string {
-	return fmt.Sprintf("verification failed on %v: none of the copies on it count; the report says what differs", e.Barcodes)
+	tapes := strings.Join(e.Barcodes, " and ")
+	return fmt.Sprintf("verification failed on %s: no copy there counts until a full verification is good; the report says what differs", tapes)
 }

@@ -12,23 +12,26 @@ import (
 
 // DryPlan is what a run would write now.
 type DryPlan struct {
-	Tapes    [2]string    `json:"tapes"`
-	Archives []DryArchive `json:"archives"`
-	Failed   []FailedItem `json:"failed"`
-	Waiting  bool         `json:"waiting"` // items are left for the next pair
-	Bytes    int64        `json:"bytes"`   // of the members' data
-	OnTape   int64        `json:"on_tape"` // of the archives' records, on each tape
+	Tapes    [2]string
+	Archives []DryArchive
+	Failed   []FailedItem
+	Waiting  bool  // items are left for the next pair
+	Bytes    int64 // of the members' data
+	OnTape   int64 // of the archives' records, on each tape
 }
 
 // DryArchive is one archive of a DryPlan.
 type DryArchive struct {
-	Number   int      `json:"number"`
-	TapeFile int      `json:"tape_file"`
-	Record   int64    `json:"record"`
-	Records  int64    `json:"records"`
-	Bytes    int64    `json:"bytes"`
-	Items    []string `json:"items"` // host:/path
+	Number   int
+	TapeFile int
+	Record   int64
+	Records  int64
+	Bytes    int64
+	Items    []DryItem
 }
+
+// DryItem is one item of a DryPlan.
+type DryItem struct{ Host, Path string }
 
 // DryRun plans as Run does, with the ledger's word for the capacity of the tapes. It moves no cartridge and records
 // nothing.
@@ -58,7 +61,7 @@ func (a *Archiver) DryRun(ctx context.Context) (*DryPlan, error) {
 		planned: func(_ context.Context, p *plan.Archive, _ []ledger.ItemLook) error {
 			d := DryArchive{Number: p.Number, TapeFile: p.TapeFile, Record: p.Record, Records: p.Layout.Records, Bytes: p.Layout.Data}
 			for _, it := range p.Items {
-				d.Items = append(d.Items, it.Host+":"+it.Path)
+				d.Items = append(d.Items, DryItem{Host: it.Host, Path: it.Path})
 			}
 			out.Archives = append(out.Archives, d)
 			out.Bytes += p.Layout.Data

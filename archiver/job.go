@@ -375,7 +375,7 @@ func (j *job) verify(ctx context.Context) error {
 	}
 	var err error
 	j.report.Tapes, err = j.verifyLoaded(ctx, j.row.ID, j.tapes[:])
-	return err
+	return judged(j.report.Tapes, err)
 }
 
 // plan packs queued items onto the pair from a place on, recording each archive, until the pair or the queue is exhausted.

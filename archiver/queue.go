@@ -168,7 +168,7 @@ func (q *queueing) lookAt(ctx context.Context, it *ledger.NewItem, empty int64) 
 	return nil
 }
 
-// emptyTape is what the largest tape of the ledger takes when empty; 0 if no capacity is known.
+// emptyTape is what the largest tape of either side takes when empty; 0 if no capacity is known.
 func (a *Archiver) emptyTape(ctx context.Context) (int64, error) {
 	tapes, err := a.Ledger.Tapes(ctx)
 	if err != nil {
@@ -176,8 +176,10 @@ func (a *Archiver) emptyTape(ctx context.Context) (int64, error) {
 	}
 	var most int64
 	for _, t := range tapes {
-		if t.State != ledger.TapeRetired && t.State != ledger.TapeSuspect {
-			most = max(most, usable(t.Capacity))
+		for _, side := range a.Sides {
+			if ok, err := path.Match(side, t.Barcode); err == nil && ok && t.State != ledger.TapeRetired && t.State != ledger.TapeSuspect {
+				most = max(most, usable(t.Capacity))
+			}
 		}
 	}
 	return most, nil

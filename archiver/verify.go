@@ -16,14 +16,13 @@ import (
 )
 
 // VerifyTapes reads tapes back as many at once as there are drives, each after a load, and records what was found. It
-// judges only the tapes named. The error is a *MismatchError if all could be judged and one was not good.
+// judges only the tapes named. The error wraps a *MismatchError if one did not give back what was written.
 func (a *Archiver) VerifyTapes(ctx context.Context, barcodes []string) (reports []*verify.Report, err error) {
 	for _, b := range barcodes {
 		if _, err := a.expect(ctx, b); err != nil {
 			return nil, err
 		}
 	}
-	var bad []string
 	for len(barcodes) > 0 {
 		batch := barcodes[:min(len(barcodes), a.Library.Drives())]
 		barcodes = barcodes[len(batch):]
@@ -33,24 +32,32 @@ func (a *Archiver) VerifyTapes(ctx context.Context, barcodes []string) (reports 
 		}
 		loaded, err := Load(ctx, a.Library, batch, drives)
 		if err != nil {
-			return reports, err
+			return reports, judged(reports, err)
 		}
 		some, err := a.verifyLoaded(ctx, 0, loaded)
+		reports = append(reports, some...)
 		for _, l := range loaded {
 			err = errors.Join(err, l.PutAway(context.WithoutCancel(ctx), a.Library))
 		}
-		reports = append(reports, some...)
-		var mismatch *MismatchError
-		if errors.As(err, &mismatch) {
-			bad = append(bad, mismatch.Barcodes...)
-		} else if err != nil {
-			return reports, err
+		if err != nil {
+			return reports, judged(reports, err)
 		}
 	}
-	if bad != nil {
-		return reports, &MismatchError{Barcodes: bad}
+	return reports, judged(reports, nil)
+}
+
+// judged adds to an error that tapes did not give back what was written, if that is so.
+func judged(reports []*verify.Report, err error) error {
+	var bad []string
+	for _, r := range reports {
+		if r != nil && len(r.Mismatches) > 0 {
+			bad = append(bad, r.Barcode)
+		}
 	}
-	return reports, nil
+	if bad == nil {
+		return err
+	}
+	return errors.Join(err, &MismatchError{Barcodes: bad})
 }
 
 // verifyLoaded reads loaded tapes back, all at the same time, each with a seed of its own, and records what was found. What
@@ -76,19 +83,7 @@ func (a *Archiver) verifyLoaded(ctx context.Context, job int64, tapes []*Loaded)
 		})
 	}
 	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return reports, err
-	}
-	var bad []string
-	for _, r := range reports {
-		if !r.Good {
-			bad = append(bad, r.Barcode)
-		}
-	}
-	if bad != nil {
-		return reports, &MismatchError{Barcodes: bad}
-	}
-	return reports, nil
+	return reports, errors.Join(errs...)
 }
 
 // expect is what the ledger says of a tape.

@@ -68,7 +68,7 @@ func Tape(ctx context.Context, d tape.Drive, e Expect, o Options) (*Report, erro
 		o.Events = event.Discard
 	}
 	c := &check{d: d, e: e, o: o, bad: map[itemKey]string{}, seen: map[Mismatch]bool{}}
-	c.r = &Report{Barcode: e.Barcode, Drive: d.Name(), Began: time.Now().UTC(), Seed: o.Seed, Sample: min(o.Sample, 1)}
+	c.r = &Report{Mismatches: []Mismatch{}, Items: []Item{}, Barcode: e.Barcode, Drive: d.Name(), Began: time.Now().UTC(), Seed: o.Seed, Sample: min(o.Sample, 1)}
 	defer c.close()
 	err := c.run(ctx)
 	if err != nil {

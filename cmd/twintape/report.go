@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
 
 	"twintape/archiver"
 	"twintape/verify"
@@ -19,7 +18,7 @@ func (a *app) printPlan(out io.Writer, p *archiver.DryPlan) error {
 		fmt.Fprintf(out, "archive %d: tape file %d, records %d to %d, %s, %s\n", ar.Number, ar.TapeFile, ar.Record,
 			ar.Record+ar.Records-1, count(len(ar.Items), "item"), size(ar.Bytes))
 		for _, it := range ar.Items {
-			fmt.Fprintf(out, "  %s\n", printable(it))
+			fmt.Fprintf(out, "  %s\n", printable(it.Host+":"+it.Path))
 		}
 	}
 	for _, f := range p.Failed {
@@ -36,9 +35,8 @@ func planJSON(p *archiver.DryPlan) map[string]any {
 	for _, ar := range p.Archives {
 		items := []map[string]any{}
 		for _, it := range ar.Items {
-			host, path, _ := strings.Cut(it, ":")
-			line := map[string]any{"host": host}
-			putPath(line, "path", path)
+			line := map[string]any{"host": it.Host}
+			putPath(line, "path", it.Path)
 			items = append(items, line)
 		}
 		archives = append(archives, map[string]any{
