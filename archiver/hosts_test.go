@@ -1,0 +1,94 @@
+package archiver_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"twintape/internal/event"
+	"twintape/internal/ledger"
+	"twintape/sources"
+	"twintape/sources/local"
+	"twintape/sources/sftp"
+	"twintape/sources/sftp/sshdtest"
+)
+
+// onFlush calls a function at the first flush.
+type onFlush struct{ do func() }
+
+func (o *onFlush) Emit(e event.Event) {
+	if _, ok := e.(event.Flushed); ok && o.do != nil {
+		o.do()
+		o.do = nil
+	}
+}
+
+// withSSH gives a site a second host, pot5, behind a real OpenSSH server.
+func (s *site) withSSH(t *testing.T) (*sshdtest.Server, string) {
+	server := sshdtest.Start(t, sshdtest.Options{})
+	root := filepath.Join(s.dir, "pot5")
+	must(t, os.Mkdir(root, 0o755))
+	here, err := local.New("pot1", s.data)
+	must(t, err)
+	there := sftp.New(sftp.Config{
+		Host: "pot5", Address: server.Addr, User: server.User, IdentityFile: server.IdentityFile, KnownHosts: server.KnownHosts, Root: root,
+	})
+	s.a.Namespace, err = sources.NewNamespace([]sources.Host{{Name: "pot1", Source: here}, {Name: "pot5", Source: there}})
+	must(t, err)
+	t.Cleanup(func() { must(t, s.a.Namespace.Close()) })
+	return server, root
+}
+
+// Items of two hosts, one behind OpenSSH, go onto one pair; a connection that is cut in the middle is made again.
+func TestTwoHosts(t *testing.T) {
+	s := newSite(t, 64<<20)
+	server, root := s.withSSH(t)
+	s.a.ArchiveSize, s.a.FlushBytes, s.a.Memory = 2<<20, 2<<20, 1<<20
+	s.observations(4, 1_000_000)
+	for i := range 8 {
+		dir := filepath.Join(root, fmt.Sprintf("far.%d.uv", i))
+		must(t, os.Mkdir(dir, 0o750))
+		must(t, os.WriteFile(filepath.Join(dir, "visdata"), pattern(100+i, 2_000_000+i), 0o640))
+		must(t, os.Symlink("visdata", filepath.Join(dir, "link")))
+	}
+	q := s.queue("pot*:/**/*.uv")
+	if len(q.Items) != 12 || len(q.Problems) > 0 {
+		t.Fatalf("queued %d items, problems %v", len(q.Items), q.Problems)
+	}
+	s.a.Events = &onFlush{server.KillConnections}
+	r, err := s.run()
+	must(t, err)
+	if r.Archived != 12 || !r.Good() {
+		t.Fatalf("the report is %+v", r)
+	}
+	back := t.TempDir()
+	s.extract("PAPR2001", back)
+	for i := range 8 {
+		got, err := os.ReadFile(filepath.Join(back, fmt.Sprintf("pot5/far.%d.uv/link", i)))
+		must(t, err)
+		if !bytes.Equal(got, pattern(100+i, 2_000_000+i)) {
+			t.Errorf("far.%d.uv came back with other content", i)
+		}
+	}
+}
+
+// A host that is gone when the run begins fails its own items; the other's are archived.
+func TestHostGone(t *testing.T) {
+	s := newSite(t, 64<<20)
+	server, root := s.withSSH(t)
+	s.observations(3, 10_000)
+	must(t, os.Mkdir(filepath.Join(root, "far.uv"), 0o755))
+	s.queue("pot*:/**/*.uv")
+	server.Kill()
+	r, err := s.run()
+	must(t, err)
+	if r.Archived != 3 || len(r.Failed) != 1 || !strings.Contains(r.Failed[0].Reason, "pot5") || !r.Good() {
+		t.Fatalf("the report is %+v", r)
+	}
+	if got := s.states(); got[ledger.Failed] != 1 {
+		t.Errorf("the states are %v", got)
+	}
+}
