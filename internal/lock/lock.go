@@ -1,111 +1,90 @@
-// Package lock gives one process at a time the use of something, by a file that the kernel locks (flock). The lock goes
-// with its holder: a process that is killed holds nothing, and no stale file has to be removed. The file itself stays,
-// because removing it would let two processes lock two files of one name. It names the holder, for messages only.
-//
-// A lock holds between processes, and between two calls of Acquire in one process. Everything here may be called
-// concurrently.
+// Package lock gives a file to one owner at a time, across processes. The lock is the kernel's (flock(2)): it ends with
+// its owner, however that ends. Who holds it is written into the file.
 package lock
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// ErrHeld is what every HeldError is.
-var ErrHeld = errors.New("held by another process")
+// ErrHeld says that somebody else has the lock.
+var ErrHeld = errors.New("held")
 
-// Holder says who holds a lock. It is zero where the holder has not written it yet.
+// Holder is who has a lock.
 type Holder struct {
 	PID     int       `json:"pid"`
-	Command string    `json:"command"` // base name of the program
+	Command string    `json:"command"`
 	Machine string    `json:"machine"`
 	Since   time.Time `json:"since"`
 }
 
-func (h Holder) String() string {
-	if h.PID == 0 {
-		return "another process"
-	}
-	return fmt.Sprintf("%s (process %d on %s, since %s)", h.Command, h.PID, h.Machine, h.Since.Format(time.RFC3339))
-}
-
-// HeldError says that somebody else holds the lock.
+// HeldError is ErrHeld with who holds it.
 type HeldError struct {
 	Path   string
-	Holder Holder
+	Holder Holder // zero if the holder has not written it yet
 }
 
 func (e *HeldError) Error() string {
-	return fmt.Sprintf("%s is held by %s: wait until it ends, or stop it", e.Path, e.Holder)
+	if e.Holder.PID == 0 {
+		return fmt.Sprintf("%s is held by another process", e.Path)
+	}
+	return fmt.Sprintf("%s is held by process %d (%s) on %s since %s", e.Path, e.Holder.PID, e.Holder.Command,
+		e.Holder.Machine, e.Holder.Since.Format(time.DateTime))
 }
 
-// Is makes the error an ErrHeld.
+// Is makes errors.Is(err, ErrHeld) true.
 func (e *HeldError) Is(target error) bool { return target == ErrHeld }
 
-// Lock is a held lock.
+// Lock is a lock that this process holds.
 type Lock struct{ file *os.File }
 
-// Acquire takes the lock at path, whose file is made where missing. It never waits: *HeldError if somebody has it.
+// Acquire takes the lock on a file, which is made if need be. The error is a *HeldError if another process, or another
+// part of this one, has it. It does not wait.
 func Acquire(path string) (*Lock, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
-		return nil, fmt.Errorf("opening the lock: %w", err)
+		return nil, err
 	}
-	l := &Lock{file: f}
-	if err := l.acquire(); err != nil {
-		return nil, errors.Join(err, f.Close())
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("locking %s: %w", path, err)
+		}
+		held := &HeldError{Path: path}
+		if err := json.NewDecoder(f).Decode(&held.Holder); err != nil {
+			held.Holder = Holder{} // not written yet: the error says so much
+		}
+		return nil, held
 	}
-	return l, nil
+	if err := write(f); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("writing %s: %w", path, err)
+	}
+	return &Lock{f}, nil
 }
 
-func (l *Lock) acquire() error {
-	path := l.file.Name()
-	for {
-		err := syscall.Flock(int(l.file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if errors.Is(err, syscall.EINTR) {
-			continue
-		}
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			held := &HeldError{Path: path}
-			// The holder may be writing its name just now; then it is told without one.
-			if line, err := io.ReadAll(io.LimitReader(l.file, 4096)); err == nil {
-				if json.Unmarshal(line, &held.Holder) != nil {
-					held.Holder = Holder{}
-				}
-			}
-			return held
-		}
-		if err != nil {
-			return fmt.Errorf("locking %s: %w", path, err)
-		}
-		break
-	}
-	machine, err := os.Hostname()
+func write(f *os.File) error {
+	h := Holder{PID: os.Getpid(), Command: filepath.Base(os.Args[0]), Since: time.Now().UTC().Truncate(time.Second)}
+	h.Machine, _ = os.Hostname() // for the message only
+	line, err := json.Marshal(h)
 	if err != nil {
-		return fmt.Errorf("locking %s: %w", path, err)
+		return err
 	}
-	line, err := json.Marshal(Holder{
-		PID: os.Getpid(), Command: filepath.Base(os.Args[0]), Machine: machine, Since: time.Now().UTC().Truncate(time.Second),
-	})
-	if err != nil {
-		return fmt.Errorf("locking %s: %w", path, err)
+	if err := f.Truncate(0); err != nil {
+		return err
 	}
-	if err := l.file.Truncate(0); err != nil {
-		return fmt.Errorf("locking: %w", err)
-	}
-	if _, err := l.file.WriteAt(append(line, '\n'), 0); err != nil {
-		return fmt.Errorf("locking: %w", err)
-	}
-	return nil
+	_, err = f.WriteAt(append(line, '\n'), 0)
+	return err
 }
 
-// Close gives the lock up, and takes the holder's name out of the file.
+// Close gives the lock up. The file stays.
 func (l *Lock) Close() error {
-	return errors.Join(l.file.Truncate(0), l.file.Close())
+	// Unlocked first: a child that is being started may hold the descriptor for a moment longer.
+	return errors.Join(unix.Flock(int(l.file.Fd()), unix.LOCK_UN), l.file.Close())
 }

@@ -1,92 +1,34 @@
-package lock_test
+package lock
 
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
-
-	"twintape/internal/lock"
 )
 
-// TestMain lets the test binary be the other process: it takes the lock, says so, and waits to be killed.
-func TestMain(m *testing.M) {
-	if path := os.Getenv("LOCK_TEST_HOLD"); path != "" {
-		if _, err := lock.Acquire(path); err != nil {
-			fmt.Println(err)
-			os.Exit(1)
-		}
-		fmt.Println("held")
-		bufio.NewReader(os.Stdin).ReadString('\n')
-		os.Exit(0)
+const holdFile = "TWINTAPE_TEST_HOLD"
+
+// TestHold is the process that TestOtherProcess starts: it holds a lock until it is killed.
+func TestHold(t *testing.T) {
+	path := os.Getenv(holdFile)
+	if path == "" {
+		return // not that process
 	}
-	os.Exit(m.Run())
+	if _, err := Acquire(path); err != nil {
+		t.Fatal(err)
+	}
+	os.Stdout.WriteString("held\n")
+	select {}
 }
 
-func TestAcquire(t *testing.T) {
+func TestOtherProcess(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
-	first, err := lock.Acquire(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = lock.Acquire(path)
-	var held *lock.HeldError
-	if !errors.As(err, &held) || !errors.Is(err, lock.ErrHeld) {
-		t.Fatalf("second Acquire: %v", err)
-	}
-	if held.Path != path || held.Holder.PID != os.Getpid() || held.Holder.Machine == "" || held.Holder.Since.IsZero() {
-		t.Errorf("holder %+v at %s", held.Holder, held.Path)
-	}
-	if err := first.Close(); err != nil {
-		t.Fatal(err)
-	}
-	again, err := lock.Acquire(path)
-	if err != nil {
-		t.Fatalf("after Close: %v", err)
-	}
-	if err := again.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if left, err := os.ReadFile(path); err != nil || len(left) != 0 {
-		t.Errorf("a free lock names a holder: %q, %v", left, err)
-	}
-}
-
-func TestUnreadableHolder(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	l, err := lock.Acquire(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if err := os.WriteFile(path, []byte(`{"pid":12,"comm`), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	_, err = lock.Acquire(path)
-	var held *lock.HeldError
-	if !errors.As(err, &held) || held.Holder != (lock.Holder{}) {
-		t.Errorf("got %v", err)
-	}
-}
-
-func TestMissingFolder(t *testing.T) {
-	if _, err := lock.Acquire(filepath.Join(t.TempDir(), "missing", "lock")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("got %v", err)
-	}
-}
-
-func TestKilledHolder(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "LOCK_TEST_HOLD="+path)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestHold$")
+	cmd.Env = append(os.Environ(), holdFile+"="+path)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -94,24 +36,49 @@ func TestKilledHolder(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	said, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil || said != "held\n" {
-		t.Errorf("the other process said %q, %v", said, err)
+	defer cmd.Process.Kill()
+	for lines := bufio.NewScanner(out); lines.Scan() && lines.Text() != "held"; {
 	}
-	_, err = lock.Acquire(path)
-	var held *lock.HeldError
-	if !errors.As(err, &held) || held.Holder.PID != cmd.Process.Pid {
-		t.Errorf("while process %d holds it: %v", cmd.Process.Pid, err)
+	_, err = Acquire(path)
+	var held *HeldError
+	if !errors.As(err, &held) || !errors.Is(err, ErrHeld) || held.Holder.PID != cmd.Process.Pid || !strings.Contains(err.Error(), path) {
+		t.Fatalf("while process %d holds it: %v", cmd.Process.Pid, err)
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	cmd.Wait() // reports the kill
-	l, err := lock.Acquire(path)
+	cmd.Wait()
+	l, err := Acquire(path)
 	if err != nil {
-		t.Fatalf("after the holder was killed: %v", err)
+		t.Fatalf("after its holder was killed: %v", err)
+	}
+	if _, err := Acquire(path); !errors.As(err, &held) || held.Holder.PID != os.Getpid() {
+		t.Errorf("while this process holds it: %v", err)
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
+	}
+	if l, err = Acquire(path); err != nil {
+		t.Fatalf("after it was given up: %v", err)
+	}
+	l.Close()
+}
+
+// What is not ours in the file does no harm: the lock is the kernel's, the text is for the message.
+func TestForeignContent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	if err := os.WriteFile(path, []byte("{"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	l, err := Acquire(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := os.WriteFile(path, []byte("\x00garbage"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Acquire(path); !errors.Is(err, ErrHeld) {
+		t.Errorf("the error is %v", err)
 	}
 }
