@@ -45,6 +45,7 @@ type image struct {
 	size  int64 // of the file
 	off   int64
 	block int64
+	end   int64   // where the last write left the end of data; -1 before the first
 	index []int64 // offsets of blocks 0, indexStep, 2 × indexStep, …, as far as the image was passed
 }
 
@@ -53,7 +54,7 @@ func newImage(f *os.File) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &image{file: f, size: fi.Size(), index: []int64{0}}, nil
+	return &image{file: f, size: fi.Size(), end: -1, index: []int64{0}}, nil
 }
 
 func (m *image) rewind() { m.off, m.block = 0, 0 }
@@ -147,46 +148,59 @@ func (m *image) read(p []byte) (int, error) {
 
 // writeRecord writes a record and the end behind it.
 func (m *image) writeRecord(p []byte) error {
-	var head, tail [wordSize]byte
-	binary.LittleEndian.PutUint32(head[:], uint32(len(p)))
-	end := make([]byte, 0, 3*wordSize)
+	head := binary.LittleEndian.AppendUint32(make([]byte, 0, wordSize), uint32(len(p)))
+	rest := make([]byte, 0, 1+2*wordSize)
 	if len(p)&1 == 1 {
-		end = append(end, 0)
+		rest = append(rest, 0)
 	}
-	tail = head
-	end = append(end, tail[:]...)
-	end = binary.LittleEndian.AppendUint32(end, endWord)
-	size := int64(wordSize + len(p) + len(end) - wordSize)
-	return m.write(object{length: len(p), size: size}, head[:], p, end)
+	rest = binary.LittleEndian.AppendUint32(append(rest, head...), endWord)
+	return m.write(object{length: len(p), size: int64(len(p) + len(rest))}, head, p, rest)
 }
 
 // writeMark writes a filemark and the end behind it.
 func (m *image) writeMark() error {
-	return m.write(object{mark: true, size: wordSize}, binary.LittleEndian.AppendUint32(make([]byte, wordSize, 2*wordSize), endWord))
+	return m.write(object{mark: true, size: wordSize}, make([]byte, wordSize), binary.LittleEndian.AppendUint32(nil, endWord))
 }
 
-// write puts parts at the place in one call; they are the object and the end-of-medium word.
-func (m *image) write(o object, parts ...[]byte) error {
+// write puts an object at the place: its first word last, over the end of data that stands there until then. A process
+// that is killed in between leaves a tape that ends before the object, whatever lay there in the file.
+func (m *image) write(o object, first []byte, rest ...[]byte) error {
 	m.index = m.index[:min(int64(len(m.index)), m.block/indexStep+1)]
-	total := o.size + wordSize
-	for done := int64(0); ; {
-		n, err := unix.Pwritev(int(m.file.Fd()), parts, m.off+done)
+	if m.off != m.end {
+		if err := m.put(m.off, binary.LittleEndian.AppendUint32(nil, endWord)); err != nil {
+			return err
+		}
+	}
+	if err := m.put(m.off+wordSize, rest...); err != nil {
+		return err
+	}
+	if err := m.put(m.off, first); err != nil {
+		return err
+	}
+	m.size = max(m.size, m.off+o.size+wordSize)
+	m.pass(o)
+	m.end = m.off
+	return nil
+}
+
+// put writes parts behind each other into the file, without copying them together.
+func (m *image) put(at int64, parts ...[]byte) error {
+	for len(parts) > 0 {
+		n, err := unix.Pwritev(int(m.file.Fd()), parts, at)
 		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
 			return &os.PathError{Op: "write", Path: m.file.Name(), Err: err}
 		}
-		if done += int64(n); done == total {
-			break
-		}
+		at += int64(n)
 		for len(parts) > 0 && n >= len(parts[0]) {
 			n -= len(parts[0])
 			parts = parts[1:]
 		}
-		parts[0] = parts[0][n:]
+		if n > 0 {
+			parts[0] = parts[0][n:]
+		}
 	}
-	m.size = max(m.size, m.off+total)
-	m.pass(o)
 	return nil
 }
