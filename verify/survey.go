@@ -9,10 +9,13 @@ import (
 	"twintape/internal/catalog"
 )
 
-// survey goes through all sessions' archives once, compares them with the ledger, and keeps where they lie.
+// survey goes through all archives that are to be read once, compares them with the ledger, and keeps where they lie.
 func (c *check) survey(ctx context.Context) error {
 	var records int64
 	for _, s := range c.sessions {
+		if s.CatalogOnly {
+			continue
+		}
 		extents, err := c.surveySession(ctx, s)
 		if errors.Is(err, errUseless) {
 			c.found(Mismatch{Kind: KindCatalog, Record: s.Record, Reason: fmt.Sprintf("session %d: %v", s.Number, err)})
@@ -91,10 +94,13 @@ func (c *check) surveySession(ctx context.Context, s *session) (extents []extent
 	return extents, nil
 }
 
-// each calls f with every archive of the tape, in order.
+// each calls f with every archive that is to be read, in order.
 func (c *check) each(ctx context.Context, f func(*archive) error) error {
 	index := 0
 	for _, s := range c.sessions {
+		if s.CatalogOnly {
+			continue
+		}
 		var at int64
 		err := s.each(ctx, func(a *catalog.Archive, records int64) error {
 			var crcs []byte

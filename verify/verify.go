@@ -36,6 +36,8 @@ type Session struct {
 	TapeFile int   // of its catalog
 	Record   int64 // logical block number of its catalog's first record
 	MD5      catalog.MD5
+	// CatalogOnly says that its archives are not to be read, because an earlier check did: only its catalog is.
+	CatalogOnly bool
 	// Archives yields what the ledger says of the session's archives, in tape order. It may be nil when there is no
 	// ledger to compare with. It is called several times, one call at a time for one tape.
 	Archives func() iter.Seq2[*catalog.Archive, error]
