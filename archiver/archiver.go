@@ -30,6 +30,7 @@ type Settings struct {
 	Sides       [2]string // globs over barcodes
 	Sample      float64   // fraction of the items to read back; 1 is everything
 	SwapDrives  bool      // verify each tape on the other's drive
+	Single      bool      // finish one tape when the other's drive fails
 	Scratch     string    // folder for temporary files
 }
 
@@ -63,13 +64,15 @@ func (a *Archiver) waiting(ctx context.Context, after int64) ([]ledger.Item, err
 // Report is what a job did.
 type Report struct {
 	Job      ledger.Job
-	Archived int   // items with a flushed copy on both tapes
-	Bytes    int64 // of their members' data
+	Archived int    // items with a flushed copy on both tapes
+	Single   int    // items with a flushed copy on one tape, because the other was lost
+	Lost     string // that tape
+	Bytes    int64  // of their members' data
 	Failed   []FailedItem
 	Waiting  bool // items are left for the next pair
 	Written  time.Duration
 	Verified time.Duration
-	Tapes    []*verify.Report
+	Tapes    []*verify.Report // by side; behind them what was read again of the twin of a damaged tape
 }
 
 // FailedItem is an item that this job could not archive; it stays queued.
@@ -82,12 +85,12 @@ type FailedItem struct {
 
 // Good tells whether both tapes were read back and nothing was wrong with them.
 func (r *Report) Good() bool {
-	for _, t := range r.Tapes {
-		if t == nil || !t.Good {
-			return false
-		}
-	}
-	return len(r.Tapes) == 2
+	return len(r.Tapes) == 2 && !slices.ContainsFunc(r.Tapes, func(t *verify.Report) bool { return t == nil || !t.Good })
+}
+
+// judged tells whether every tape that was read back was found good or bad.
+func (r *Report) judged() bool {
+	return len(r.Tapes) > 0 && !slices.ContainsFunc(r.Tapes, func(t *verify.Report) bool { return t == nil || !t.Good && len(t.Mismatches) == 0 })
 }
 
 var (

@@ -6,105 +6,171 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"twintape/archiver/stream"
 	"twintape/internal/catalog"
+	"twintape/internal/event"
 	"twintape/internal/ledger"
 	"twintape/internal/tape"
 )
 
-// closeSession writes the session's catalog to both tapes, made from what the ledger holds, and records it. Both drives
-// stand behind the last flushed archive.
-func (a *Archiver) closeSession(ctx context.Context, session ledger.Session, jobUUID string, tapes [2]*Loaded, tapeFile int, record int64) error {
-	jsonl, err := scratch(a.Scratch, "catalog")
-	if err != nil {
+// close drops what a stopped run did not write, and writes the session's catalog behind the last flushed archive. Where the
+// room is too short for it, the last archives are given up one by one; their items wait again.
+func (j *job) close(ctx context.Context) error {
+	if err := j.Ledger.DropUnflushed(ctx, j.session.ID); err != nil {
 		return err
 	}
-	defer jsonl.Close()
-	crcs, err := scratch(a.Scratch, "crc32c")
-	if err != nil {
-		return err
+	for {
+		archives, err := j.flushedArchives(ctx)
+		if err != nil {
+			return err
+		}
+		if len(archives) == 0 {
+			return fmt.Errorf("not even one archive and its catalog fit on %s, so nothing is archived: use larger tapes: %w", j.names(), errNoRoom)
+		}
+		err = j.writeCatalogs(ctx, place{}.behind(archives))
+		if !errors.Is(err, tape.ErrEndOfMedium) {
+			return err
+		}
+		last := archives[len(archives)-1]
+		if err := j.Ledger.SetFull(ctx, j.session.Pair); err != nil {
+			return err
+		}
+		if err := j.Ledger.GiveUp(ctx, last.ID); err != nil {
+			return err
+		}
+		j.report.Waiting = true
+		j.Events.Emit(event.Note{Text: fmt.Sprintf("the catalog does not fit behind archive %d, which is given up: its items wait for the next pair", last.Number)})
 	}
-	defer crcs.Close()
+}
 
-	head := catalog.Session{
-		Pair: session.Pair, Session: session.UUID, Job: jobUUID, Number: session.Number,
-		RecordSize: a.RecordSize, Closed: time.Now().UTC().Truncate(time.Second), Record: session.Record,
-	}
-	earlier, err := a.Ledger.Sessions(ctx, session.Pair)
+// writeCatalogs writes the session's catalog to the tapes, made from what the ledger holds, and records it.
+func (j *job) writeCatalogs(ctx context.Context, at place) error {
+	made, err := j.makeCatalog(ctx)
 	if err != nil {
 		return err
 	}
-	for _, s := range earlier {
-		if s.Number < session.Number {
-			head.Earlier = append(head.Earlier, catalog.Earlier{
+	defer made.discard()
+	var records, positions [2]int64
+	var errs [2]error
+	var g sync.WaitGroup
+	for side, l := range j.tapes {
+		if l == nil {
+			continue
+		}
+		g.Go(func() {
+			records[side], errs[side] = made.write(ctx, l.Drive, at.record)
+			if errs[side] != nil {
+				errs[side] = l.failed(fmt.Errorf("writing the closing catalog: %w", errs[side]))
+			}
+		})
+	}
+	g.Wait()
+	for side, err := range errs {
+		if err != nil && errs[1-side] == nil && j.tapes[1-side] != nil && j.Single && broken(err) {
+			errs[side] = j.lose(ctx, side, j.blame(ctx, err))
+			records[side] = 0
+		}
+	}
+	if err := errors.Join(errs[0], errs[1]); err != nil {
+		return err
+	}
+	for side, n := range records {
+		if n > 0 {
+			positions[side] = at.record + n + 1
+		}
+	}
+	where := ledger.CatalogPlace{TapeFile: at.tapeFile, Record: at.record, Records: max(records[0], records[1]), MD5: made.sum}
+	return j.Ledger.CloseSession(ctx, j.session.ID, where, positions, made.head.Closed)
+}
+
+// closing is a session's catalog in temporary files.
+type closing struct {
+	head          catalog.Session
+	jsonl, crcs   *os.File
+	size, crcSize int64
+	sum           catalog.MD5 // of jsonl
+}
+
+func (c *closing) discard() {
+	for _, f := range []*os.File{c.jsonl, c.crcs} {
+		if f != nil {
+			f.Close() // it has no name any more
+		}
+	}
+}
+
+// makeCatalog makes the catalog of the job's session from the ledger.
+func (j *job) makeCatalog(ctx context.Context) (_ *closing, err error) {
+	c := &closing{head: catalog.Session{
+		Pair: j.session.Pair, Session: j.session.UUID, Job: j.row.UUID, Number: j.session.Number,
+		RecordSize: j.record, Closed: time.Now().UTC().Truncate(time.Second), Record: j.session.Record,
+	}}
+	defer func() {
+		if err != nil {
+			c.discard()
+		}
+	}()
+	if c.jsonl, err = scratch(j.Scratch, "catalog"); err != nil {
+		return nil, err
+	}
+	if c.crcs, err = scratch(j.Scratch, "crc32c"); err != nil {
+		return nil, err
+	}
+	sessions, err := j.Ledger.Sessions(ctx, j.session.Pair)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range sessions {
+		if s.Number < j.session.Number {
+			c.head.Earlier = append(c.head.Earlier, catalog.Earlier{
 				Session: s.UUID, TapeFile: s.Catalog.TapeFile, Record: s.Catalog.Record, MD5: s.Catalog.MD5,
 			})
 		}
 	}
-	w := catalog.NewWriter(jsonl, head)
-	planned, err := a.Ledger.Archives(ctx, session.ID)
+	w := catalog.NewWriter(c.jsonl, c.head)
+	archives, err := j.Ledger.Archives(ctx, j.session.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var crcSize int64
-	for _, p := range planned {
+	for _, p := range archives {
 		if !p.Flushed {
-			return fmt.Errorf("archive %d of session %s is not flushed", p.Number, session.UUID)
+			return nil, fmt.Errorf("archive %d of session %s is not flushed", p.Number, j.session.UUID)
 		}
-		archive, err := a.Ledger.LoadArchive(ctx, p.ID)
+		archive, err := j.Ledger.LoadArchive(ctx, p.ID)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := w.Archive(archive, p.Records); err != nil {
-			return err
+			return nil, err
 		}
-		sums, err := a.Ledger.CRCs(ctx, p.ID)
+		sums, err := j.Ledger.CRCs(ctx, p.ID)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		n, err := crcs.Write(sums)
+		n, err := c.crcs.Write(sums)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		crcSize += int64(n)
+		c.crcSize += int64(n)
 	}
-	size, sum, err := w.Close()
-	if err != nil {
-		return err
-	}
-
-	var records [2]int64
-	g, gctx := errgroup.WithContext(ctx)
-	for side, l := range tapes {
-		g.Go(func() (err error) {
-			records[side], err = writeCatalog(gctx, l.Drive, head, io.NewSectionReader(jsonl, 0, size), size, sum,
-				io.NewSectionReader(crcs, 0, crcSize), crcSize, record)
-			if err != nil {
-				return fmt.Errorf("tape %s in %s: writing the closing catalog: %w", l.Barcode, l.Drive.Name(), err)
-			}
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	end := record + records[0] + 1
-	place := ledger.CatalogPlace{TapeFile: tapeFile, Record: record, Records: records[0], MD5: sum}
-	return a.Ledger.CloseSession(ctx, session.ID, place, [2]int64{end, end}, head.Closed)
+	c.size, c.sum, err = w.Close()
+	return c, err
 }
 
-// writeCatalog writes the catalog's tape file at the given block and makes sure that it is on the medium.
-func writeCatalog(ctx context.Context, d tape.Drive, head catalog.Session, jsonl io.Reader, size int64, sum catalog.MD5,
-	crcs io.Reader, crcSize, block int64) (int64, error) {
+// write writes the catalog's tape file at the given block and makes sure that it is on the medium.
+func (c *closing) write(ctx context.Context, d tape.Drive, block int64) (int64, error) {
+	if err := d.Locate(ctx, block); err != nil {
+		return 0, err
+	}
 	if err := standsAt(ctx, d, block); err != nil {
 		return 0, err
 	}
-	out := &recordWriter{ctx: ctx, drive: d, buf: make([]byte, 0, head.RecordSize)}
-	records, err := catalog.WriteTapeFile(out, head, jsonl, size, sum, crcs, crcSize)
+	out := &recordWriter{ctx: ctx, drive: d, buf: make([]byte, 0, c.head.RecordSize)}
+	records, err := catalog.WriteTapeFile(out, c.head, io.NewSectionReader(c.jsonl, 0, c.size), c.size, c.sum,
+		io.NewSectionReader(c.crcs, 0, c.crcSize), c.crcSize)
 	if err != nil {
 		return 0, err
 	}

@@ -171,7 +171,7 @@ func Unchanged(ctx context.Context, src sources.Source, it *catalog.Item) error 
 			p := path.Join(dir.Path, info.Name)
 			e := planned[p]
 			if e == nil {
-				return fmt.Errorf("%s:%s appeared while the item was archived", it.Host, p)
+				return fmt.Errorf("%s:%s appeared meanwhile", it.Host, p)
 			}
 			if err := sameEntry(e, info); err != nil {
 				return err
@@ -181,7 +181,7 @@ func Unchanged(ctx context.Context, src sources.Source, it *catalog.Item) error 
 	}
 	delete(planned, it.Path)
 	for p := range planned {
-		return fmt.Errorf("%s:%s vanished while the item was archived", it.Host, p)
+		return fmt.Errorf("%s:%s vanished meanwhile", it.Host, p)
 	}
 	return nil
 }
@@ -206,5 +206,5 @@ func sameEntry(e *catalog.Entry, info sources.Info) error {
 	if what == "" {
 		return nil
 	}
-	return fmt.Errorf("%s:%s changed while the item was archived: it %s", e.Host, e.Path, what)
+	return fmt.Errorf("%s:%s changed meanwhile: it %s", e.Host, e.Path, what)
 }

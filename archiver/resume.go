@@ -2,30 +2,27 @@ package archiver
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
-	"golang.org/x/sync/errgroup"
-
-	"twintape/internal/catalog"
-	"twintape/internal/digest"
-	"twintape/internal/event"
 	"twintape/internal/ledger"
-	"twintape/internal/tape"
 )
 
-// Unfinished returns the jobs that Resume can go on with, the oldest first: those whose process died, and with stopped
-// also those that ended before both tapes were verified. Jobs of dead processes that wrote nothing are ended.
-func (a *Archiver) Unfinished(ctx context.Context, stopped bool) ([]ledger.Job, error) {
-	live, err := a.Ledger.LiveJobs(ctx)
+// Unfinished returns the jobs that Resume can go on with, the oldest first: those whose process died, and those that ended
+// before they were verified. Jobs of dead processes that wrote nothing are ended.
+func (a *Archiver) Unfinished(ctx context.Context) ([]ledger.Job, error) {
+	all, err := a.Ledger.Jobs(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
+	slices.Reverse(all)
 	var out []ledger.Job
-	for _, j := range live {
+	for _, j := range all {
 		switch {
-		case Alive(j.Owner):
+		case j.Step == ledger.Stopped && j.Session != "":
+			out = append(out, j)
+		case !j.Ended.IsZero() || Alive(j.Owner):
 		case j.Session == "":
 			if err := a.Ledger.FinishJob(ctx, j.ID, ledger.Stopped, "its process died before anything was written"); err != nil {
 				return nil, err
@@ -34,170 +31,117 @@ func (a *Archiver) Unfinished(ctx context.Context, stopped bool) ([]ledger.Job, 
 			out = append(out, j)
 		}
 	}
-	if !stopped {
-		return out, nil
-	}
-	all, err := a.Ledger.Jobs(ctx, 0)
-	if err != nil {
-		return nil, err
-	}
-	for _, j := range all {
-		if j.Step == ledger.Stopped && j.Session != "" {
-			out = append([]ledger.Job{j}, out...)
-		}
-	}
 	return out, nil
 }
 
 // Resume goes on with a job that was cut off or stopped, as Run would have: what lies before the last good flush stays,
-// what lies behind is cut off and planned anew, on both tapes alike. Before anything is written, both labels and the end
-// of the last flushed archive must be what the ledger says; else the tapes are left as they are.
-func (a *Archiver) Resume(ctx context.Context, was ledger.Job, owner ledger.Owner, stop <-chan struct{}) (*Report, error) {
+// what lies behind is cut off and planned anew, on both tapes alike. Before anything is written, both labels and what was
+// flushed last must be what the ledger says; else the tapes are left as they are. With forsake the job goes on without one
+// tape that it cannot go on with.
+func (a *Archiver) Resume(ctx context.Context, was ledger.Job, owner ledger.Owner, stop <-chan struct{}, forsake bool) (*Report, error) {
+	j, err := a.reopen(ctx, was, owner)
+	if err != nil {
+		return nil, err
+	}
+	j.stop, j.forsake = stop, forsake
+	return j.finish(ctx, j.resume(ctx))
+}
+
+// reopen takes a job over.
+func (a *Archiver) reopen(ctx context.Context, was ledger.Job, owner ledger.Owner) (*job, error) {
 	row, err := a.Ledger.Reopen(ctx, was.ID, was.Owner, owner)
 	if err != nil {
 		return nil, err
 	}
-	pair := *a
-	j := &job{Archiver: &pair, row: row, stop: stop, report: &Report{}}
+	j := &job{Archiver: a, row: row, chosen: row.Tapes, report: &Report{}}
 	t, err := a.Ledger.Tape(ctx, row.Tapes[0])
 	if err == nil {
-		pair.RecordSize = t.RecordSize // what the tapes were begun with counts, whatever is configured now
-		err = j.resume(ctx)
+		j.record = t.RecordSize // what the tapes were begun with counts, whatever is configured now
+		j.session, err = a.Ledger.Session(ctx, row.Session)
 	}
-	return j.end(ctx, err)
+	if err != nil {
+		_, err = j.finish(ctx, err)
+		return nil, err
+	}
+	j.start.PairUUID, j.start.SessionUUID = j.session.Pair, j.session.UUID
+	if row.Lost != 0 {
+		j.report.Lost = row.Tapes[row.Lost-1]
+	}
+	return j, nil
 }
 
 func (j *job) resume(ctx context.Context) error {
-	var err error
-	if j.session, err = j.Ledger.Session(ctx, j.row.Session); err != nil {
-		return err
-	}
-	j.start.PairUUID, j.start.SessionUUID = j.session.Pair, j.session.UUID
-	j.Events.Emit(event.Step{Job: j.row.ID, Step: string(ledger.Planning), Tapes: j.row.Tapes, Detail: "going on where it stopped"})
-	if err := j.load(ctx, []int{0, 1}, j.row.Tapes); err != nil {
-		return err
-	}
+	j.step(ledger.Planning, "going on where it stopped")
 	if !j.session.Closed.IsZero() {
 		return j.verify(ctx)
 	}
-	flushed, err := j.Ledger.Archives(ctx, j.session.ID)
+	t, err := j.tailOf(ctx, j.session.Pair, j.session.Number)
 	if err != nil {
 		return err
 	}
-	if len(flushed) == 0 {
-		return j.resumeEmpty(ctx)
-	}
-	var crcs []byte
-	last := flushed[len(flushed)-1]
-	if crcs, err = j.Ledger.CRCs(ctx, last.ID); err != nil {
+	if err := j.ready(ctx, t); err != nil {
 		return err
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	for _, l := range j.tapes {
-		g.Go(func() error {
-			if err := j.checkTail(gctx, l, last, crcs); err != nil {
-				return fmt.Errorf("tape %s in %s cannot be gone on with, and is left as it is: %w", l.Barcode, l.Drive.Name(), err)
-			}
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	planned, err := j.plan(ctx, behind(flushed))
+	planned, err := j.plan(ctx, t.end)
 	if err != nil {
 		return err
 	}
-	return j.finish(ctx, planned) // both drives stand where checkTail left them
+	if planned.Archives == 0 && t.archive == nil {
+		return fmt.Errorf("job %d is over: %w", j.row.ID, errNothingLeft)
+	}
+	return j.fill(ctx, t, planned)
 }
 
-// resumeEmpty goes on with a job of which nothing is flushed: not even the labels need be whole.
-func (j *job) resumeEmpty(ctx context.Context) error {
-	for _, l := range j.tapes {
-		if err := j.isOurs(ctx, l, true); err != nil {
-			return fmt.Errorf("tape %s in %s cannot be gone on with, and is left as it is: %w", l.Barcode, l.Drive.Name(), err)
+// ready loads the tapes and makes sure that they hold the tail, without one of them if the job may forsake it.
+func (j *job) ready(ctx context.Context, t *tail) error {
+	err := j.trusted(ctx)
+	if err == nil {
+		err = j.load(ctx)
+	}
+	if err == nil {
+		err = j.each(ctx, func(ctx context.Context, _ int, l *Loaded) error { return j.checkTail(ctx, l, t) })
+	}
+	side := slices.Index(j.chosen[:], barcodeOf(err))
+	if err == nil || !j.forsake || j.row.Lost != 0 || side < 0 {
+		return err
+	}
+	err = errors.Join(j.lose(ctx, side, j.blame(ctx, err)), j.putAway(ctx))
+	if err != nil {
+		return err
+	}
+	return j.ready(ctx, t)
+}
+
+// trusted refuses tapes that failed before: they are never chosen again by themselves.
+func (j *job) trusted(ctx context.Context) error {
+	for side, barcode := range j.chosen {
+		if j.row.Lost == side+1 {
+			continue
 		}
-		if err := l.Drive.Rewind(ctx); err != nil {
+		t, err := j.Ledger.Tape(ctx, barcode)
+		if err != nil {
 			return err
 		}
-	}
-	planned, err := j.plan(ctx, beginning)
-	if err != nil {
-		return err
-	}
-	if planned.Archives == 0 {
-		return fmt.Errorf("nothing of job %d was flushed, and nothing waits that its tapes could take: queue items, then resume it", j.row.ID)
-	}
-	if err := j.enter(ctx, ledger.Labelling); err != nil {
-		return err
-	}
-	if err := j.label(ctx); err != nil {
-		return err
-	}
-	return j.finish(ctx, planned)
-}
-
-// isOurs makes sure that the tape has the label that the ledger says, or, if it may be, none yet.
-func (j *job) isOurs(ctx context.Context, l *Loaded, orBlank bool) error {
-	t, err := j.Ledger.Tape(ctx, l.Barcode)
-	if err != nil {
-		return err
-	}
-	buf := make([]byte, max(t.RecordSize, catalog.DefaultRecordSize))
-	n, err := l.Drive.ReadRecord(ctx, buf)
-	if orBlank && errors.Is(err, tape.ErrEndOfData) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("reading its label: %w", err)
-	}
-	label, err := catalog.ParseLabel(buf[:n])
-	if err != nil {
-		return fmt.Errorf("its label: %w", err)
-	}
-	if label.Barcode != t.Barcode || label.Tape != t.UUID || label.Pair != t.Pair {
-		return fmt.Errorf("its label says %s (UUID %s, pair %s), the ledger %s (UUID %s, pair %s)",
-			label.Barcode, label.Tape, label.Pair, t.Barcode, t.UUID, t.Pair)
+		if t.State == ledger.TapeSuspect || t.State == ledger.TapeRetired {
+			return &SuspectError{What: "tape " + barcode, Err: &TapeError{Barcode: barcode, Err: fmt.Errorf("is %s: %s", t.State, t.Why)}, Cure: fmt.Sprintf(
+				"`twintape resume %d --single` goes on with its twin alone, `twintape tapes trust %s` lets it be used again", j.row.ID, barcode)}
+		}
 	}
 	return nil
 }
 
-// tailRecords is how many records of the last flushed archive are read before its tape is gone on with.
-const tailRecords = 16
-
-// checkTail makes sure that the tape is ours and holds the last flushed archive where the ledger says: its first record,
-// which names the session and the archive, its last ones, and the filemark behind. It trusts no end of data.
-func (j *job) checkTail(ctx context.Context, l *Loaded, last ledger.PlannedArchive, crcs []byte) error {
-	if err := j.isOurs(ctx, l, false); err != nil {
-		return err
+// barcodeOf is the tape that an error is about; empty if it is about none.
+func barcodeOf(err error) string {
+	var tape *TapeError
+	var foreign *ForeignError
+	var absent *AbsentError
+	switch {
+	case errors.As(err, &foreign):
+		return foreign.Barcode
+	case errors.As(err, &tape):
+		return tape.Barcode
+	case errors.As(err, &absent):
+		return absent.Barcode
 	}
-	if int64(len(crcs)) != 4*last.Records {
-		return fmt.Errorf("the ledger has %d bytes of checksums for the %d records of archive %d", len(crcs), last.Records, last.Number)
-	}
-	buf := make([]byte, j.RecordSize)
-	check := func(from, to int64) error {
-		if err := l.Drive.Locate(ctx, last.Record+from); err != nil {
-			return err
-		}
-		for i := from; i < to; i++ {
-			n, err := l.Drive.ReadRecord(ctx, buf)
-			if err != nil {
-				return fmt.Errorf("reading record %d of archive %d, which was flushed: %w", last.Record+i, last.Number, err)
-			}
-			if digest.CRC32C(buf[:n]) != binary.LittleEndian.Uint32(crcs[4*i:]) {
-				return fmt.Errorf("record %d of archive %d is not what was written", last.Record+i, last.Number)
-			}
-		}
-		return nil
-	}
-	if err := check(0, 1); err != nil {
-		return err
-	}
-	if err := check(max(0, last.Records-tailRecords), last.Records); err != nil {
-		return err
-	}
-	if _, err := l.Drive.ReadRecord(ctx, buf); !errors.Is(err, tape.ErrFilemark) {
-		return fmt.Errorf("no filemark follows archive %d (%v)", last.Number, err)
-	}
-	return standsAt(ctx, l.Drive, last.Record+last.Records+1)
+	return ""
 }

@@ -14,12 +14,13 @@ import (
 	"twintape/internal/tape"
 )
 
-// choose returns the blank tape with the lowest barcode of each side that is in the library.
-func (a *Archiver) choose(ctx context.Context) ([2]ledger.Tape, error) {
-	var pair [2]ledger.Tape
+// choose returns the pair to write on: the first one that took something before, has room for one of the next items, and
+// lies in the library; else the blank tape with the lowest barcode of each side.
+func (a *Archiver) choose(ctx context.Context, waiting []ledger.Item) ([2]ledger.Tape, error) {
+	var none [2]ledger.Tape
 	elements, err := a.Library.Changer().Inventory(ctx)
 	if err != nil {
-		return pair, err
+		return none, err
 	}
 	inside := make(map[string]bool)
 	for _, e := range elements {
@@ -27,10 +28,38 @@ func (a *Archiver) choose(ctx context.Context) ([2]ledger.Tape, error) {
 			continue
 		}
 		if inside[e.Barcode] {
-			return pair, fmt.Errorf("the library reports two cartridges with barcode %s: take one out", e.Barcode)
+			return none, fmt.Errorf("the library reports two cartridges with barcode %s: take one out", e.Barcode)
 		}
 		inside[e.Barcode] = e.Kind != tape.ImportExport
 	}
+	open, err := a.Ledger.OpenPairs(ctx)
+	if err != nil {
+		return none, err
+	}
+	for _, pair := range open {
+		if inside[pair[0].Barcode] && inside[pair[1].Barcode] && a.mayFit(pair, waiting) {
+			return pair, nil
+		}
+	}
+	return a.chooseBlank(ctx, inside)
+}
+
+// mayFit tells whether one of some items may find room on a pair.
+func (a *Archiver) mayFit(pair [2]ledger.Tape, items []ledger.Item) bool {
+	for _, t := range pair {
+		if ok, err := path.Match(a.Sides[t.Side-1], t.Barcode); err != nil || !ok {
+			return false // the sides were configured anew
+		}
+	}
+	return slices.ContainsFunc(items, func(it ledger.Item) bool {
+		return !slices.ContainsFunc(pair[:], func(t ledger.Tape) bool {
+			return t.Capacity > 0 && it.Bytes > usable(t.Capacity)-t.Used
+		})
+	})
+}
+
+func (a *Archiver) chooseBlank(ctx context.Context, inside map[string]bool) ([2]ledger.Tape, error) {
+	var pair [2]ledger.Tape
 	tapes, err := a.Ledger.Tapes(ctx) // by barcode
 	if err != nil {
 		return pair, err
@@ -97,10 +126,8 @@ func Load(ctx context.Context, lib tape.Library, barcodes []string, drives []int
 	g, gctx := errgroup.WithContext(ctx)
 	for _, l := range out {
 		g.Go(func() (err error) {
-			if l.Medium, err = l.Drive.Load(gctx); err != nil {
-				return fmt.Errorf("tape %s in %s: %w", l.Barcode, l.Drive.Name(), err)
-			}
-			return nil
+			l.Medium, err = l.Drive.Load(gctx)
+			return l.failed(err)
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -123,7 +150,7 @@ func clearDrives(ctx context.Context, lib tape.Library, barcodes []string, drive
 		if err != nil {
 			return err
 		}
-		left := &Loaded{Barcode: e.Barcode, Drive: d, Number: e.Number, slot: e.From}
+		left := &Loaded{Barcode: e.Barcode, Drive: tape.Limited(d), Number: e.Number, slot: e.From}
 		if err := left.PutAway(ctx, lib); err != nil {
 			return err
 		}
@@ -138,17 +165,19 @@ func load(ctx context.Context, lib tape.Library, barcode string, number int) (*L
 	}
 	at := find(elements, func(e tape.Element) bool { return e.Barcode == barcode })
 	if at == nil {
-		return nil, fmt.Errorf("tape %s is not in the library: bring it in, then start again", barcode)
+		return nil, &AbsentError{Barcode: barcode, Where: "is not in the library: bring it in"}
 	}
 	if at.Kind != tape.Slot {
-		return nil, fmt.Errorf("tape %s lies in %s element %d: move it to a slot, then start again", barcode, at.Kind, at.Number)
+		return nil, &AbsentError{Barcode: barcode, Where: fmt.Sprintf("lies in %s element %d: move it to a slot", at.Kind, at.Number)}
 	}
-	drive, err := lib.OpenDrive(ctx, number)
+	open, err := lib.OpenDrive(ctx, number)
 	if err != nil {
 		return nil, err
 	}
+	drive := tape.Limited(open)
 	if err := lib.Changer().Load(ctx, at.Number, number); err != nil {
-		return nil, errors.Join(fmt.Errorf("loading tape %s into %s: %w", barcode, drive.Name(), err), drive.Close())
+		err = &TapeError{Barcode: barcode, Drive: drive.Name(), Err: fmt.Errorf("loading it: %w", err)}
+		return nil, errors.Join(err, drive.Close())
 	}
 	return &Loaded{Barcode: barcode, Drive: drive, Number: number, slot: at.Number}, nil
 }
@@ -157,7 +186,7 @@ func load(ctx context.Context, lib tape.Library, barcode string, number int) (*L
 func (l *Loaded) PutAway(ctx context.Context, lib tape.Library) error {
 	err := l.unload(ctx, lib)
 	if err != nil {
-		err = fmt.Errorf("putting tape %s from %s back into a slot: %w", l.Barcode, l.Drive.Name(), err)
+		err = l.failed(fmt.Errorf("putting it back into a slot: %w", err))
 	}
 	return errors.Join(err, l.Drive.Close())
 }
@@ -189,14 +218,30 @@ func find(elements []tape.Element, is func(tape.Element) bool) *tape.Element {
 	return nil
 }
 
+// AbsentError says that a tape is not where a drive can have it.
+type AbsentError struct{ Barcode, Where string }
+
+func (e *AbsentError) Error() string {
+	return fmt.Sprintf("tape %s %s, then start again", e.Barcode, e.Where)
+}
+
+// writable makes sure that the cartridge can be written at all.
+func (l *Loaded) writable() error {
+	switch {
+	case l.Medium.WORM:
+		return &ForeignError{Barcode: l.Barcode, Err: fmt.Errorf(
+			"is a WORM cartridge, which cannot be used again: take it out and `twintape tapes retire %s`", l.Barcode)}
+	case l.Medium.WriteProtected:
+		return fmt.Errorf("%w: flip its tab, then start again", tape.ErrWriteProtect)
+	}
+	return nil
+}
+
 // checkBlank makes sure that nothing is on a tape that the ledger calls blank: a tape that holds anything is never
 // overwritten.
 func (l *Loaded) checkBlank(ctx context.Context, recordSize int) error {
-	switch {
-	case l.Medium.WORM:
-		return fmt.Errorf("tape %s is a WORM cartridge, which cannot be used again: take it out and `twintape tapes retire %s`", l.Barcode, l.Barcode)
-	case l.Medium.WriteProtected:
-		return fmt.Errorf("tape %s: %w: flip its tab, then start again", l.Barcode, tape.ErrWriteProtect)
+	if err := l.writable(); err != nil {
+		return err
 	}
 	buf := make([]byte, max(recordSize, catalog.DefaultRecordSize))
 	n, err := l.Drive.ReadRecord(ctx, buf)
@@ -208,9 +253,9 @@ func (l *Loaded) checkBlank(ctx context.Context, recordSize int) error {
 		if label, err := catalog.ParseLabel(buf[:n]); err == nil {
 			what = fmt.Sprintf("a twintape volume labelled %s (UUID %s), written %s", label.Barcode, label.Tape, label.Created.Format("2006-01-02"))
 		}
-		return fmt.Errorf("tape %s is blank according to the ledger, but holds %s: nothing was written to it; "+
-			"take it out and find out where it belongs, or `twintape tapes retire %s`", l.Barcode, what, l.Barcode)
+		return &ForeignError{Barcode: l.Barcode, Err: fmt.Errorf("is blank according to the ledger, but holds %s: nothing was written to it; "+
+			"take it out and find out where it belongs, or `twintape tapes retire %s`", what, l.Barcode)}
 	default:
-		return fmt.Errorf("tape %s in %s: looking for a label: %w", l.Barcode, l.Drive.Name(), err)
+		return fmt.Errorf("looking for a label: %w", err)
 	}
 }

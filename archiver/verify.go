@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,22 +20,25 @@ import (
 // judges only the tapes named. The error wraps a *MismatchError if one did not give back what was written.
 func (a *Archiver) VerifyTapes(ctx context.Context, barcodes []string) (reports []*verify.Report, err error) {
 	for _, b := range barcodes {
-		if _, err := a.expect(ctx, b); err != nil {
+		if _, err := a.expect(ctx, b, 0); err != nil {
 			return nil, err
 		}
 	}
 	for len(barcodes) > 0 {
 		batch := barcodes[:min(len(barcodes), a.Library.Drives())]
 		barcodes = barcodes[len(batch):]
-		drives := make([]int, len(batch))
-		for i := range drives {
-			drives[i] = i
+		drives, err := a.pickDrives(ctx, batch)
+		if err != nil {
+			return reports, judged(reports, err)
 		}
 		loaded, err := Load(ctx, a.Library, batch, drives)
 		if err != nil {
 			return reports, judged(reports, err)
 		}
-		some, err := a.verifyLoaded(ctx, 0, loaded)
+		some, requeued, err := a.verifyLoaded(ctx, loaded, 0, 0)
+		for _, it := range requeued {
+			a.Events.Emit(event.ItemFailed{Host: it.Host, Path: it.Path, Reason: it.Error})
+		}
 		reports = append(reports, some...)
 		for _, l := range loaded {
 			err = errors.Join(err, l.PutAway(context.WithoutCancel(ctx), a.Library))
@@ -50,7 +54,7 @@ func (a *Archiver) VerifyTapes(ctx context.Context, barcodes []string) (reports 
 func judged(reports []*verify.Report, err error) error {
 	var bad []string
 	for _, r := range reports {
-		if r != nil && len(r.Mismatches) > 0 {
+		if r != nil && len(r.Mismatches) > 0 && !slices.Contains(bad, r.Barcode) {
 			bad = append(bad, r.Barcode)
 		}
 	}
@@ -61,33 +65,98 @@ func judged(reports []*verify.Report, err error) error {
 }
 
 // verifyLoaded reads loaded tapes back, all at the same time, each with a seed of its own, and records what was found. What
-// keeps one tape from being judged does not stop the others.
-func (a *Archiver) verifyLoaded(ctx context.Context, job int64, tapes []*Loaded) ([]*verify.Report, error) {
-	reports, errs := make([]*verify.Report, len(tapes)), make([]error, len(tapes))
+// keeps one tape from being judged does not stop the others. With a session, only its archives are read. The items that
+// have no undamaged copy left wait again, and are returned.
+func (a *Archiver) verifyLoaded(ctx context.Context, tapes []*Loaded, job, session int64) (reports []*verify.Report, requeued []ledger.Item, err error) {
+	reports = make([]*verify.Report, len(tapes))
 	p := newVerifyProgress(a.Events, tapes)
+	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for i, l := range tapes {
 		wg.Go(func() {
-			expect, err := a.expect(ctx, l.Barcode)
-			if err != nil {
-				errs[i] = err
-				return
-			}
-			reports[i], errs[i] = verify.Tape(ctx, l.Drive, expect, verify.Options{
-				Sample: a.Sample, Seed: rand.Uint64(), Scratch: a.Scratch, Events: a.Events,
-				Progress: func(read, toRead int64) { p.set(i, read, toRead) },
-			})
-			if errs[i] == nil || len(reports[i].Mismatches) > 0 { // what was found counts, even if the rest could not be read
-				errs[i] = errors.Join(errs[i], a.recordVerification(context.WithoutCancel(ctx), job, reports[i]))
-			}
+			o := verify.Options{Sample: a.Sample, Progress: func(read, toRead int64) { p.set(i, read, toRead) }}
+			r, items, tapeErr := a.verifyTape(ctx, l, job, session, o)
+			mu.Lock()
+			defer mu.Unlock()
+			reports[i], requeued, err = r, append(requeued, items...), errors.Join(err, tapeErr)
 		})
 	}
 	wg.Wait()
-	return reports, errors.Join(errs...)
+	return reports, requeued, err
 }
 
-// expect is what the ledger says of a tape.
-func (a *Archiver) expect(ctx context.Context, barcode string) (verify.Expect, error) {
+// verifyTape reads one loaded tape back and records what was found.
+func (a *Archiver) verifyTape(ctx context.Context, l *Loaded, job, session int64, o verify.Options) (*verify.Report, []ledger.Item, error) {
+	expect, err := a.expect(ctx, l.Barcode, session)
+	if err != nil {
+		return nil, nil, err
+	}
+	o.Seed, o.Scratch, o.Events = rand.Uint64(), a.Scratch, a.Events
+	r, err := verify.Tape(ctx, l.Drive, expect, o)
+	if err != nil {
+		err = l.failed(err)
+	}
+	var requeued []ledger.Item
+	if err == nil || len(r.Mismatches) > 0 { // what was found counts, even if the rest could not be read
+		var recordErr error
+		requeued, recordErr = a.recordVerification(context.WithoutCancel(ctx), job, r)
+		err = errors.Join(err, recordErr)
+	}
+	return r, requeued, err
+}
+
+// verify reloads the job's tapes and reads what it wrote back, each tape in its own drive at the same time. What is damaged
+// on one tape is read on its twin in any case.
+func (j *job) verify(ctx context.Context) error {
+	if err := j.enter(ctx, ledger.Verifying); err != nil {
+		return err
+	}
+	began := time.Now()
+	defer func() { j.report.Verified = time.Since(began) }()
+	if err := j.reload(ctx); err != nil {
+		return err
+	}
+	tapes := slices.DeleteFunc(slices.Clone(j.tapes[:]), func(l *Loaded) bool { return l == nil })
+	reports, requeued, err := j.verifyLoaded(ctx, tapes, j.row.ID, j.session.ID)
+	j.report.Tapes = reports
+	for i, l := range tapes {
+		if err != nil || len(tapes) < 2 || reports[1-i].Good || reports[i].BytesRead == reports[i].BytesTotal {
+			continue // nothing to look for, or everything was read
+		}
+		r, more, twinErr := j.verifyTape(ctx, l, j.row.ID, j.session.ID, verify.Options{Sample: j.Sample, Archives: reports[1-i].BadArchives()})
+		j.report.Tapes = append(j.report.Tapes, r)
+		requeued, err = append(requeued, more...), errors.Join(err, twinErr)
+	}
+	for _, it := range requeued {
+		j.fail(FailedItem{ID: it.ID, Host: it.Host, Path: it.Path, Reason: it.Error})
+	}
+	return judged(j.report.Tapes, err)
+}
+
+// reload takes the tapes out of their drives and loads them again, where it is configured and possible each in the drive
+// that wrote the other.
+func (j *job) reload(ctx context.Context) error {
+	var barcodes []string
+	var drives, sides []int
+	for side, l := range j.tapes {
+		if l != nil {
+			barcodes, drives, sides = append(barcodes, l.Barcode), append(drives, l.Number), append(sides, side)
+		}
+	}
+	if len(barcodes) == 0 {
+		return j.load(ctx)
+	}
+	if err := j.putAway(ctx); err != nil {
+		return err
+	}
+	if j.SwapDrives {
+		slices.Reverse(drives)
+	}
+	return j.loadInto(ctx, barcodes, drives, sides)
+}
+
+// expect is what the ledger says of a tape. With a session, only the archives of that one are to be read.
+func (a *Archiver) expect(ctx context.Context, barcode string, session int64) (verify.Expect, error) {
 	t, err := a.Ledger.Tape(ctx, barcode)
 	if err != nil {
 		return verify.Expect{}, err
@@ -101,12 +170,13 @@ func (a *Archiver) expect(ctx context.Context, barcode string) (verify.Expect, e
 		return e, err
 	}
 	for _, s := range sessions {
-		if s.Closed.IsZero() {
-			continue // its job ended before the catalog was written: nothing says yet what should be there
+		if !s.On[t.Side-1] {
+			continue // its job ended before the catalog was written here: nothing on the tape says what should be there
 		}
 		e.Sessions = append(e.Sessions, verify.Session{
 			UUID: s.UUID, Number: s.Number, TapeFile: s.Catalog.TapeFile, Record: s.Catalog.Record, MD5: s.Catalog.MD5,
-			Archives: func() iter.Seq2[*catalog.Archive, error] { return a.Ledger.Entries(ctx, s.ID) },
+			CatalogOnly: session != 0 && s.ID != session,
+			Archives:    func() iter.Seq2[*catalog.Archive, error] { return a.Ledger.Entries(ctx, s.ID, t.Side) },
 		})
 	}
 	if len(e.Sessions) == 0 {
@@ -115,7 +185,7 @@ func (a *Archiver) expect(ctx context.Context, barcode string) (verify.Expect, e
 	return e, nil
 }
 
-func (a *Archiver) recordVerification(ctx context.Context, job int64, r *verify.Report) error {
+func (a *Archiver) recordVerification(ctx context.Context, job int64, r *verify.Report) ([]ledger.Item, error) {
 	v := ledger.Verification{
 		Barcode: r.Barcode, Job: job, Began: r.Began, Ended: r.Ended, Drive: r.Drive, Seed: r.Seed, Sample: r.Sample,
 		Good: r.Good, BytesTotal: r.BytesTotal, BytesRead: r.BytesRead,

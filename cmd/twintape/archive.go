@@ -21,9 +21,9 @@ func newArchiveCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "archive",
 		Short: "Write what is queued onto a pair of tapes, and verify both",
-		Long: "archive first goes on with a run that was cut off. Then it takes items from the queue, plans them onto the blank\n" +
-			"tapes with the lowest barcode of each side, writes both in one pass, reads both back at once after a reload, and\n" +
-			"records each step in the ledger. Ctrl-C ends the writing at the next archive border, with the tapes closed\n" +
+		Long: "archive first goes on with runs that were cut off or stopped. Then it takes items from the queue, plans them onto\n" +
+			"the pair that still has room, or else the blank tapes with the lowest barcode of each side, writes both in one\n" +
+			"pass, reads both back at once after a reload, and records each step in the ledger. Ctrl-C ends the writing at the next archive border, with the tapes closed\n" +
 			"properly; a second one ends it at once.\n\n" +
 			"Exit codes: 0 archived; 1 failed, or some items failed and the rest is archived; 3 nothing is queued; 4 a tape\n" +
 			"did not give back what was written; 5 another run is under way; 6 no blank tape, drive or library is available.",
@@ -103,25 +103,25 @@ func sampleFlags(cmd *cobra.Command, sample float64, full bool, configured float
 	return sample, nil
 }
 
-// archive goes on with runs that were cut off, then runs one job, or with all one after the other. Once a pair is done, an
+// archive goes on with runs that were cut off or stopped, then runs one job, or with all one after the other. Once a pair is done, an
 // empty queue, a lack of blank tapes and a stop end it well.
 func (a *app) archive(cmd *cobra.Command, ar *archiver.Archiver, all bool) error {
 	owner, err := archiver.ThisProcess()
 	if err != nil {
 		return err
 	}
-	cutOff, err := ar.Unfinished(cmd.Context(), false)
+	unfinished, err := ar.Unfinished(cmd.Context())
 	if err != nil {
 		return err
 	}
 	var failed []archiver.FailedItem
 	for done := 0; ; done++ {
 		job := func() (*archiver.Report, error) { return ar.Run(cmd.Context(), owner, a.stop) }
-		resumes := len(cutOff) > 0
+		resumes := len(unfinished) > 0
 		if resumes {
-			was := cutOff[0]
-			cutOff = cutOff[1:]
-			job = func() (*archiver.Report, error) { return ar.Resume(cmd.Context(), was, owner, a.stop) }
+			was := unfinished[0]
+			unfinished = unfinished[1:]
+			job = func() (*archiver.Report, error) { return ar.Resume(cmd.Context(), was, owner, a.stop, false) }
 		}
 		some, err := a.runJob(cmd, ar, job)
 		failed = append(failed, some...)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -13,14 +14,19 @@ import (
 )
 
 func newResumeCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	var single bool
+	cmd := &cobra.Command{
 		Use:   "resume [ID]",
 		Short: "Go on with a run that was cut off or stopped",
 		Long: "resume goes on with one run, or with all that did not come to their end, on the same tapes: behind the last flush,\n" +
 			"after both labels and the end of what is there were checked. What was flushed stays, the rest is planned anew.\n" +
-			"A run that had only its verification left is verified.",
+			"A run that had only its verification left is verified. With --single a run goes on with one tape alone if the\n" +
+			"other is missing, suspect or damaged; what it writes then has one copy, until that tape has a new twin.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if single && len(args) == 0 {
+				return exitcode.With(exitcode.Usage, errors.New("--single concerns one run: give its number"))
+			}
 			ctx := cmd.Context()
 			cfg, err := a.config()
 			if err != nil {
@@ -37,7 +43,7 @@ func newResumeCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			jobs, err := ar.Unfinished(ctx, true)
+			jobs, err := ar.Unfinished(ctx)
 			if err != nil {
 				return err
 			}
@@ -51,7 +57,7 @@ func newResumeCommand(a *app) *cobra.Command {
 			}
 			var failed []archiver.FailedItem
 			for _, j := range jobs {
-				some, err := a.runJob(cmd, ar, func() (*archiver.Report, error) { return ar.Resume(ctx, j, owner, a.stop) })
+				some, err := a.runJob(cmd, ar, func() (*archiver.Report, error) { return ar.Resume(ctx, j, owner, a.stop, single) })
 				if err != nil {
 					return withCode(err)
 				}
@@ -63,6 +69,8 @@ func newResumeCommand(a *app) *cobra.Command {
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&single, "single", false, "go on without one tape that cannot be gone on with")
+	return cmd
 }
 
 // only picks the job with an ID.

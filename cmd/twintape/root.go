@@ -69,7 +69,7 @@ func newRootCommand(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exitcode.With(exitcode.Usage, err) })
 	root.AddCommand(
 		newInitCommand(a), newLsCommand(a), newCatCommand(a),
-		newQueueCommand(a), newArchiveCommand(a), newResumeCommand(a), newJobsCommand(a), newTapesCommand(a), newVerifyCommand(a), newFindCommand(a),
+		newQueueCommand(a), newArchiveCommand(a), newResumeCommand(a), newAbortCommand(a), newJobsCommand(a), newDeletableCommand(a), newTapesCommand(a), newVerifyCommand(a), newFindCommand(a),
 		newVersionCommand(a),
 	)
 	usage(root)

@@ -14,14 +14,20 @@ import (
 
 func scanArchive(rows *sql.Rows) (a PlannedArchive, err error) {
 	var flushed time.Time
-	err = rows.Scan(&a.ID, &a.Number, &a.TapeFile, &a.Record, &a.Records, &a.Items, &a.Bytes, instant{&flushed})
+	var held [2]int64 // the position up to which each tape was flushed
+	err = rows.Scan(&a.ID, &a.Number, &a.TapeFile, &a.Record, &a.Records, &a.Items, &a.Bytes, instant{&flushed}, &held[0], &held[1])
 	a.Flushed = !flushed.IsZero()
+	for side, position := range held {
+		a.On[side] = a.Flushed && position > a.Record+a.Records
+	}
 	return a, err
 }
 
 func archives(ctx context.Context, q querier, session int64) ([]PlannedArchive, error) {
-	return collect(ctx, q, scanArchive, `SELECT id, number, tape_file, record, records, items, bytes, flushed
-		FROM archives WHERE session = ? ORDER BY number`, session)
+	return collect(ctx, q, scanArchive, `SELECT a.id, a.number, a.tape_file, a.record, a.records, a.items, a.bytes, a.flushed,
+			(SELECT COALESCE(MAX(f.tape_position), 0) FROM flushes f JOIN tapes t ON t.id = f.tape WHERE f.session = a.session AND t.side = 1),
+			(SELECT COALESCE(MAX(f.tape_position), 0) FROM flushes f JOIN tapes t ON t.id = f.tape WHERE f.session = a.session AND t.side = 2)
+		FROM archives a WHERE a.session = ? ORDER BY a.number`, session)
 }
 
 // Archives returns the archives of a session, planned and flushed, in tape order.
@@ -39,8 +45,9 @@ func (l *Ledger) CRCs(ctx context.Context, archive int64) (crcs []byte, err erro
 	return crcs, l.failed(fmt.Sprintf("read the CRCs of archive %d", archive), err)
 }
 
-// Entries reads the flushed archives of a session one after the other, in tape order, as LoadArchive does.
-func (l *Ledger) Entries(ctx context.Context, session int64) iter.Seq2[*catalog.Archive, error] {
+// Entries reads the archives of a session that are on the tape of a side, 1 or 2, one after the other, in tape order, as
+// LoadArchive does.
+func (l *Ledger) Entries(ctx context.Context, session int64, side int) iter.Seq2[*catalog.Archive, error] {
 	return func(yield func(*catalog.Archive, error) bool) {
 		all, err := l.Archives(ctx, session)
 		if err != nil {
@@ -48,7 +55,7 @@ func (l *Ledger) Entries(ctx context.Context, session int64) iter.Seq2[*catalog.
 			return
 		}
 		for _, planned := range all {
-			if !planned.Flushed {
+			if !planned.On[side-1] {
 				continue
 			}
 			a, err := l.LoadArchive(ctx, planned.ID)

@@ -128,7 +128,7 @@ func TestErrorLeavesNothing(t *testing.T) {
 		{"RecordFlush", 12, func() error {
 			a := testArchive(job, session, 1, items[0], items[1])
 			a.Items[1].Bad = "changed"
-			return l.RecordFlush(ctx, Flush{Session: session.ID, Archives: []FlushedArchive{{ID: archive, Result: a}}})
+			return l.RecordFlush(ctx, Flush{Session: session.ID, Positions: [2]int64{20, 20}, Archives: []FlushedArchive{{ID: archive, Result: a}}})
 		}},
 		{"FailItem", 1, func() error { return l.FailItem(ctx, items[2].ID, "unreadable") }},
 		{"Dequeue", 2, func() error {
@@ -144,10 +144,12 @@ func TestErrorLeavesNothing(t *testing.T) {
 			return l.CloseSession(ctx, session.ID, CatalogPlace{TapeFile: 2}, [2]int64{1, 1}, time.Now())
 		}},
 		{"RecordVerification", 2, func() error {
-			return l.RecordVerification(ctx, Verification{Barcode: "A", Ended: time.Now(), Good: true, Copies: []CheckedCopy{{Item: items[0].ID}}})
+			_, err := l.RecordVerification(ctx, Verification{Barcode: "A", Ended: time.Now(), Good: true, Copies: []CheckedCopy{{Item: items[0].ID}}})
+			return err
 		}},
 		{"RecordVerification", 2, func() error {
-			return l.RecordVerification(ctx, Verification{Barcode: "A", Ended: time.Now(), Reason: "differs", Copies: []CheckedCopy{{Item: items[0].ID}}})
+			_, err := l.RecordVerification(ctx, Verification{Barcode: "A", Ended: time.Now(), Reason: "differs", Copies: []CheckedCopy{{Item: items[0].ID}}})
+			return err
 		}},
 		{"SetTapeState", 1, func() error { return l.SetTapeState(ctx, "A", TapeSuspect, "x") }},
 		{"SetTapeMedium", 1, func() error { return l.SetTapeMedium(ctx, "A", "S", 1) }},

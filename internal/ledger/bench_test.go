@@ -79,7 +79,7 @@ func BenchmarkMembers(b *testing.B) {
 	b.Run("flush", func(b *testing.B) {
 		number := 1
 		for b.Loop() {
-			if err := l.RecordFlush(ctx, Flush{Session: s.ID, Archives: []FlushedArchive{{ID: id, Result: a}}}); err != nil {
+			if err := l.RecordFlush(ctx, Flush{Session: s.ID, Positions: [2]int64{1 << 40, 1 << 40}, Archives: []FlushedArchive{{ID: id, Result: a}}}); err != nil {
 				b.Fatal(err)
 			}
 			b.StopTimer()

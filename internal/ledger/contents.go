@@ -3,6 +3,9 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"fmt"
+
+	"twintape/internal/catalog"
 )
 
 // Contents is what lies on a tape.
@@ -71,4 +74,25 @@ func (l *Ledger) contents(ctx context.Context, barcode string) (c Contents, err 
 		c.Sessions = append(c.Sessions, session)
 	}
 	return c, nil
+}
+
+// ItemMembers returns an item as the catalog of its first copy has it, or an error that wraps ErrNotFound if it has none.
+func (l *Ledger) ItemMembers(ctx context.Context, item int64) (catalog.Item, error) {
+	for it, err := range l.selectItems(ctx, l.db, "i.id = ?", item) {
+		if err != nil {
+			return catalog.Item{}, l.failed(fmt.Sprintf("look item %d up", item), err)
+		}
+		if len(it.Copies) == 0 {
+			break
+		}
+		out := catalog.Item{ID: it.ID, Host: it.Host, Path: it.Path}
+		for e, err := range l.members(ctx, it) {
+			if err != nil {
+				return out, l.failed("list the members of "+spell(it.Host, it.Path), err)
+			}
+			out.Entries = append(out.Entries, e)
+		}
+		return out, nil
+	}
+	return catalog.Item{}, l.failed(fmt.Sprintf("look item %d up", item), fmt.Errorf("a copy of it is %w", ErrNotFound))
 }

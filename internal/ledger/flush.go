@@ -3,14 +3,15 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
 	"twintape/internal/catalog"
 )
 
-// RecordFlush records that archives are on the medium of both tapes: their good items get a copy on each, their bad ones
-// wait again with the reason. Claims on all of them are released; the copies speak now. An item with a bad member is bad.
+// RecordFlush records that archives are on the medium of the tapes that were flushed: their good items get a copy on each,
+// their bad ones wait again with the reason. Claims on all of them are released; the copies speak now. An item with a bad member is bad.
 func (l *Ledger) RecordFlush(ctx context.Context, f Flush) error {
 	return l.update(ctx, fmt.Sprintf("record a flush of session %d", f.Session), func(tx *sql.Tx) error {
 		s, err := one(ctx, tx, "s.id = ?", f.Session)
@@ -40,8 +41,8 @@ func (l *Ledger) RecordFlush(ctx context.Context, f Flush) error {
 // tapeFlush is the flush of one tape.
 type tapeFlush struct{ tape, flush int64 }
 
-// recordPositions records a flush of both tapes of a session.
-func recordPositions(ctx context.Context, tx *sql.Tx, session int64, positions [2]int64) (out [2]tapeFlush, err error) {
+// recordPositions records a flush of the tapes of a session that have a position.
+func recordPositions(ctx context.Context, tx *sql.Tx, session int64, positions [2]int64) (out []tapeFlush, err error) {
 	tapes, err := collect(ctx, tx, scanID,
 		"SELECT t.id FROM tapes t JOIN sessions s ON s.pair = t.pair WHERE s.id = ? ORDER BY t.side", session)
 	if err != nil {
@@ -52,12 +53,19 @@ func recordPositions(ctx context.Context, tx *sql.Tx, session int64, positions [
 	}
 	now := time.Now().UnixNano()
 	for side, position := range positions {
-		out[side].tape = tapes[side]
-		out[side].flush, err = insert(ctx, tx, "INSERT INTO flushes (session, tape, tape_position, flushed) VALUES (?, ?, ?, ?)",
-			session, tapes[side], position, now)
+		if position == 0 {
+			continue
+		}
+		f := tapeFlush{tape: tapes[side]}
+		f.flush, err = insert(ctx, tx, "INSERT INTO flushes (session, tape, tape_position, flushed) VALUES (?, ?, ?, ?)",
+			session, f.tape, position, now)
 		if err != nil {
 			return out, err
 		}
+		out = append(out, f)
+	}
+	if len(out) == 0 {
+		return nil, errors.New("no tape was flushed")
 	}
 	return out, nil
 }
@@ -65,14 +73,14 @@ func recordPositions(ctx context.Context, tx *sql.Tx, session int64, positions [
 // recording is one call of RecordFlush.
 type recording struct {
 	tx      *sql.Tx
-	flushes [2]tapeFlush
+	flushes []tapeFlush
 	member  *sql.Stmt
 	copy    *sql.Stmt
 	item    *sql.Stmt
 	claim   *sql.Stmt
 }
 
-func newRecording(ctx context.Context, tx *sql.Tx, flushes [2]tapeFlush) (*recording, error) {
+func newRecording(ctx context.Context, tx *sql.Tx, flushes []tapeFlush) (*recording, error) {
 	r := &recording{tx: tx, flushes: flushes}
 	// The transaction closes its statements.
 	for _, s := range []struct {

@@ -12,7 +12,7 @@ import (
 
 const jobQuery = `
 SELECT j.id, j.uuid, j.machine, j.boot, j.pid, j.proc_start, j.step, j.reached, j.reason, j.sample, j.began, j.ended,
-  COALESCE(s.uuid, ''), COALESCE(p.uuid, ''), COALESCE(t1.barcode, ''), COALESCE(t2.barcode, ''),
+  COALESCE(s.uuid, ''), COALESCE(p.uuid, ''), COALESCE(t1.barcode, ''), COALESCE(t2.barcode, ''), j.lost,
   (SELECT COALESCE(SUM(a.items), 0) FROM archives a WHERE a.session = s.id),
   (SELECT COALESCE(SUM(a.good), 0) FROM archives a WHERE a.session = s.id),
   (SELECT COALESCE(SUM(a.bytes), 0) FROM archives a WHERE a.session = s.id)
@@ -22,7 +22,7 @@ LEFT JOIN tapes t1 ON t1.id = j.tape1 LEFT JOIN tapes t2 ON t2.id = j.tape2`
 func scanJob(rows *sql.Rows) (j Job, err error) {
 	err = rows.Scan(&j.ID, &j.UUID, &j.Owner.Machine, &j.Owner.Boot, &j.Owner.PID, &j.Owner.Start, &j.Step, &j.Reached,
 		&j.Reason, &j.Sample, instant{&j.Began}, instant{&j.Ended}, &j.Session, &j.Pair, &j.Tapes[0], &j.Tapes[1],
-		&j.Items, &j.Archived, &j.Bytes)
+		&j.Lost, &j.Items, &j.Archived, &j.Bytes)
 	return j, err
 }
 
@@ -42,15 +42,13 @@ func (l *Ledger) BeginJob(ctx context.Context, owner Owner, sample float64) (j J
 	return j, err
 }
 
-// SetStep records that a live job enters a step. Done and Stopped are entered by FinishJob.
+// SetStep records that a live job enters a step. Those that end a job are entered by FinishJob.
 func (l *Ledger) SetStep(ctx context.Context, job int64, step Step) error {
 	return l.update(ctx, fmt.Sprintf("let job %d enter step %s", job, step), func(tx *sql.Tx) error {
-		switch step {
-		case Planning, Labelling, Writing, Closing, Verifying:
-		default:
-			return errors.New("no such step")
+		if step.Ends() {
+			return errors.New("it ends a job")
 		}
-		if err := checkLive(ctx, tx, job); err != nil {
+		if err := mayEnter(ctx, tx, job, step); err != nil {
 			return err
 		}
 		_, err := exec(ctx, tx, "UPDATE jobs SET step = ?, reached = ? WHERE id = ?", step, step, job)
@@ -58,21 +56,74 @@ func (l *Ledger) SetStep(ctx context.Context, job int64, step Step) error {
 	})
 }
 
-// FinishJob ends a live job: step is Done or Stopped, with the reason. Its claims are released, so what it planned and
-// did not flush waits again, and the plan of it is forgotten. The same call ends the job of a process that died.
+// FinishJob ends a live job: step is Done, Stopped, Aborted or Mismatch, with the reason. Its claims are released, so what
+// it planned and did not flush waits again, and the plan of it is forgotten. A session of which nothing was flushed goes with
+// an aborted job; its pair stays, to be begun anew. The same call ends the job of a process that died.
 func (l *Ledger) FinishJob(ctx context.Context, job int64, step Step, reason string) error {
 	return l.update(ctx, fmt.Sprintf("end job %d", job), func(tx *sql.Tx) error {
-		if step != Done && step != Stopped {
+		if !step.Ends() {
 			return fmt.Errorf("step %s does not end a job", step)
 		}
-		if err := checkLive(ctx, tx, job); err != nil {
+		if err := mayEnter(ctx, tx, job, step); err != nil {
 			return err
 		}
 		if err := releaseJob(ctx, tx, job); err != nil {
 			return err
 		}
+		if step == Aborted {
+			if err := dropEmptySession(ctx, tx, job); err != nil {
+				return err
+			}
+		}
 		_, err := exec(ctx, tx, "UPDATE jobs SET step = ?, reason = ?, ended = ? WHERE id = ?",
 			step, text(reason), time.Now().UnixNano(), job)
+		return err
+	})
+}
+
+// mayEnter refuses a step that does not follow the one a live job is in.
+func mayEnter(ctx context.Context, tx *sql.Tx, job int64, step Step) error {
+	if err := checkLive(ctx, tx, job); err != nil {
+		return err
+	}
+	var now Step
+	if err := tx.QueryRowContext(ctx, "SELECT step FROM jobs WHERE id = ?", job).Scan(&now); err != nil {
+		return err
+	}
+	if !step.MayFollow(now) {
+		return fmt.Errorf("it does not follow %s", now)
+	}
+	return nil
+}
+
+// dropEmptySession forgets a job's session of which nothing was flushed.
+func dropEmptySession(ctx context.Context, tx *sql.Tx, job int64) error {
+	const empty = "job = ? AND NOT EXISTS (SELECT 1 FROM archives a WHERE a.session = sessions.id)"
+	if _, err := exec(ctx, tx, "DELETE FROM flushes WHERE session IN (SELECT id FROM sessions WHERE "+empty+")", job); err != nil {
+		return err
+	}
+	_, err := exec(ctx, tx, "DELETE FROM sessions WHERE "+empty, job)
+	return err
+}
+
+// LoseSide records that a live job goes on without the tape of one side, 1 or 2, which is suspect from now on.
+func (l *Ledger) LoseSide(ctx context.Context, job int64, side int, why string) error {
+	return l.update(ctx, fmt.Sprintf("let job %d go on without its tape %d", job, side), func(tx *sql.Tx) error {
+		if side != 1 && side != 2 {
+			return errors.New("a pair has the sides 1 and 2")
+		}
+		if err := checkLive(ctx, tx, job); err != nil {
+			return err
+		}
+		n, err := exec(ctx, tx, "UPDATE jobs SET lost = ? WHERE id = ? AND lost = 0 AND tape1 IS NOT NULL", side, job)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return errors.New("it has lost a tape already, or has none")
+		}
+		_, err = exec(ctx, tx, fmt.Sprintf("UPDATE tapes SET state = ?, why = ? WHERE id = (SELECT tape%d FROM jobs WHERE id = ?)", side),
+			TapeSuspect, text(why), job)
 		return err
 	})
 }
@@ -87,7 +138,7 @@ func (l *Ledger) Jobs(ctx context.Context, limit int) ([]Job, error) {
 	return jobs, l.failed("list the jobs", err)
 }
 
-// LiveJobs returns the jobs that are neither Done nor Stopped, the oldest first. Whether their processes live the
+// LiveJobs returns the jobs that have not ended, the oldest first. Whether their processes live the
 // ledger does not know.
 func (l *Ledger) LiveJobs(ctx context.Context) ([]Job, error) {
 	jobs, err := collect(ctx, l.db, scanJob, jobQuery+" WHERE j.ended = 0 ORDER BY j.id")

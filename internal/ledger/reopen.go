@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// Reopen lets a process go on with a job that has a session and is not Done: one that was stopped, or whose process, was,
-// died. It claims the job's tapes again and forgets what was planned and not flushed. The error wraps ErrClaimed if
+// Reopen lets a process go on with a job that has a session: one that was stopped, or whose process, was, died. It claims
+// the job's tapes again, but not one that it lost, and forgets what was planned and not flushed. The error wraps ErrClaimed if
 // another process was faster, or another job holds one of the tapes.
 func (l *Ledger) Reopen(ctx context.Context, id int64, was, now Owner) (j Job, err error) {
 	err = l.update(ctx, fmt.Sprintf("go on with job %d", id), func(tx *sql.Tx) error {
@@ -16,7 +16,7 @@ func (l *Ledger) Reopen(ctx context.Context, id int64, was, now Owner) (j Job, e
 		switch {
 		case err != nil:
 			return err
-		case j.Step == Done:
+		case j.Step.Ends() && !Planning.MayFollow(j.Step):
 			return fmt.Errorf("job %d %w (%s)", id, ErrEnded, j.Step)
 		case j.Session == "":
 			return errors.New("it wrote nothing: there is nothing to go on with")
@@ -26,7 +26,10 @@ func (l *Ledger) Reopen(ctx context.Context, id int64, was, now Owner) (j Job, e
 		if err := releaseJob(ctx, tx, id); err != nil {
 			return err
 		}
-		for _, barcode := range j.Tapes {
+		for side, barcode := range j.Tapes {
+			if j.Lost == side+1 {
+				continue
+			}
 			t, err := tape(ctx, tx, barcode)
 			if err != nil {
 				return err

@@ -8,18 +8,25 @@ import (
 	"time"
 )
 
-// A tape's use follows from what was flushed to its pair: both twins are alike.
+// What a tape holds follows from its own flushes: it ends where the last of them was. Twins that end in different places, or
+// of whose sessions one has more, have diverged.
 const tapeQuery = `
 SELECT t.id, t.barcode, t.uuid, COALESCE(p.uuid, ''), t.side, t.state, t.why, COALESCE(p.record_size, 0), t.capacity,
   COALESCE(p.record_size, 0) * (
-    (SELECT COALESCE(SUM(a.records), 0) FROM archives a JOIN sessions s ON s.id = a.session WHERE s.pair = t.pair AND a.flushed <> 0)
-    + (SELECT COALESCE(SUM(s.catalog_records), 0) FROM sessions s WHERE s.pair = t.pair)),
+    (SELECT COALESCE(SUM(a.records), 0) FROM archives a WHERE a.flushed <> 0 AND a.session IN (SELECT s.id FROM sessions s WHERE s.pair = t.pair)
+      AND a.record + a.records < (SELECT COALESCE(MAX(f.tape_position), 0) FROM flushes f WHERE f.session = a.session AND f.tape = t.id))
+    + (SELECT COALESCE(SUM(s.catalog_records), 0) FROM sessions s WHERE s.pair = t.pair
+      AND s.catalog_record + s.catalog_records < (SELECT COALESCE(MAX(f.tape_position), 0) FROM flushes f WHERE f.session = s.id AND f.tape = t.id))),
+  COALESCE(p.full, 0),
+  EXISTS (SELECT 1 FROM tapes n WHERE n.pair = t.pair AND n.id <> t.id
+    AND (SELECT COALESCE(MAX(f.tape_position), 0) FROM flushes f WHERE f.tape = n.id)
+      <> (SELECT COALESCE(MAX(f.tape_position), 0) FROM flushes f WHERE f.tape = t.id)),
   t.serial, t.added, t.written, COALESCE(cl.job, 0)
 FROM tapes t LEFT JOIN pairs p ON p.id = t.pair LEFT JOIN claims cl ON cl.kind = 'tape' AND cl.target = t.id`
 
 func scanTape(rows *sql.Rows) (t Tape, err error) {
 	err = rows.Scan(&t.ID, &t.Barcode, &t.UUID, &t.Pair, &t.Side, &t.State, &t.Why, &t.RecordSize, &t.Capacity, &t.Used,
-		&t.Serial, instant{&t.Added}, instant{&t.Written}, &t.Job)
+		&t.Full, &t.Diverged, &t.Serial, instant{&t.Added}, instant{&t.Written}, &t.Job)
 	return t, err
 }
 

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"twintape/internal/catalog"
@@ -19,8 +20,10 @@ var (
 	ErrNotBlank = errors.New("not a blank tape")
 	// ErrOnTape says that an item has copies, so it is no longer in the queue.
 	ErrOnTape = errors.New("already on tape")
-	// ErrEnded says that a job is done or stopped.
+	// ErrEnded says that a job has ended and cannot be gone on with.
 	ErrEnded = errors.New("has ended")
+	// ErrNotOpen says that a pair takes no further session.
+	ErrNotOpen = errors.New("not open for a further session")
 	// ErrNoLedger says that there is no ledger at the configured place.
 	ErrNoLedger = errors.New("no ledger")
 )
@@ -47,7 +50,9 @@ type Tape struct {
 	Why        string // it is in this state; empty where that is plain
 	RecordSize int    // bytes; 0 while blank
 	Capacity   int64  // native bytes; 0 where unknown
-	Used       int64  // bytes of flushed archives and closing catalogs
+	Used       int64  // bytes of flushed archives and closing catalogs on this very tape
+	Full       bool   // its pair took what it could
+	Diverged   bool   // its twin holds something else
 	Serial     string // medium serial number, where readable
 	Added      time.Time
 	Written    time.Time // when its first session began; zero while blank
@@ -148,9 +153,28 @@ const (
 	Writing   Step = "writing"   // archives
 	Closing   Step = "closing"   // the session's catalog
 	Verifying Step = "verifying" // reading both tapes back
-	Done      Step = "done"      // both tapes verified good
-	Stopped   Step = "stopped"   // ended before Done; Job.Reason says why
+	Done      Step = "done"      // all tapes that it went on with verified good
+	Stopped   Step = "stopped"   // ended before that, to be gone on with; Job.Reason says why
+	Aborted   Step = "aborted"   // ended for good before that
+	Mismatch  Step = "mismatch"  // both tapes judged, and one did not give back what was written
 )
+
+// follows are the steps that may come after each; what is not in it ends a job for good.
+var follows = map[Step][]Step{
+	Planning:  {Labelling, Writing, Closing, Verifying, Stopped, Aborted},
+	Labelling: {Writing, Stopped, Aborted},
+	Writing:   {Closing, Stopped, Aborted},
+	Closing:   {Verifying, Stopped, Aborted},
+	Verifying: {Done, Mismatch, Stopped, Aborted},
+	Stopped:   {Planning},
+}
+
+// MayFollow tells whether a job that is in step prev may enter s. Beside that, a job whose process died is begun again with
+// Planning from whatever step it had come to.
+func (s Step) MayFollow(prev Step) bool { return slices.Contains(follows[prev], s) }
+
+// Ends tells whether a job ends with the step.
+func (s Step) Ends() bool { return s == Done || s == Stopped || s == Aborted || s == Mismatch }
 
 // Job is one run that writes one session on a pair.
 type Job struct {
@@ -158,7 +182,7 @@ type Job struct {
 	UUID     string
 	Owner    Owner
 	Step     Step
-	Reached  Step   // the last step before Done or Stopped
+	Reached  Step   // the last step before it ended
 	Reason   string // why it stopped
 	Sample   float64
 	Began    time.Time
@@ -166,8 +190,9 @@ type Job struct {
 	Session  string    // UUID; empty before tapes were chosen
 	Pair     string    // UUID
 	Tapes    [2]string // barcodes, by side
+	Lost     int       // the side, 1 or 2, that it goes on without; 0 for none
 	Items    int64     // planned
-	Archived int64     // of these, with two copies flushed
+	Archived int64     // of these, with flushed copies
 	Bytes    int64     // of their members
 }
 
@@ -177,10 +202,11 @@ type Session struct {
 	UUID    string
 	Pair    string
 	Job     int64
-	Number  int   // on the pair, from 1
-	Record  int64 // logical block number of its first record
-	Closed  time.Time
+	Number  int          // on the pair, from 1
+	Record  int64        // logical block number of its first record
+	Closed  time.Time    // when its catalog was made, flushed on at least one tape
 	Catalog CatalogPlace // zero until Closed
+	On      [2]bool      // by side: the catalog is on that tape
 }
 
 // CatalogPlace is where a session's closing catalog lies, alike on both tapes.
@@ -199,21 +225,22 @@ type PlannedArchive struct {
 	Record   int64
 	Records  int64
 	Items    int
-	Bytes    int64 // of the members' data
-	Flushed  bool  // on both tapes
+	Bytes    int64   // of the members' data
+	Flushed  bool    // on at least one tape
+	On       [2]bool // by side: flushed on that tape
 }
 
-// FlushedArchive is what a good flush on both drives proved of one archive.
+// FlushedArchive is what a good flush proved of one archive.
 type FlushedArchive struct {
 	ID     int64
 	Result *catalog.Archive // with every entry's MD5 or Bad, every item's Bad
 	CRCs   []byte           // CRC32C of its records, little-endian, 4 bytes each
 }
 
-// Flush is a good synchronous flush of both drives at the same border.
+// Flush is a good synchronous flush of both drives at the same border, or of one alone.
 type Flush struct {
 	Session   int64
-	Positions [2]int64 // logical block numbers that the drives reported, by side
+	Positions [2]int64 // logical block numbers that the drives reported, by side; 0 for a side that is lost
 	Archives  []FlushedArchive
 }
 

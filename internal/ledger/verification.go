@@ -8,10 +8,11 @@ import (
 )
 
 // RecordVerification records what reading a tape back found. A good one counts for the copies it lists. One that is not
-// good takes all copies on the tape out of the count, whatever was found of them before; only a good verification in full
-// brings them back, each copy that it lists as fully read.
-func (l *Ledger) RecordVerification(ctx context.Context, v Verification) error {
-	return l.update(ctx, "record a verification of tape "+v.Barcode, func(tx *sql.Tx) error {
+// good takes all copies on the tape out of the count, whatever was found of them before, and makes the tape suspect; only a
+// good verification in full brings them back, each copy that it lists as fully read, and the tape with them. Items all of
+// whose copies are damaged wait again with the reason; they are returned.
+func (l *Ledger) RecordVerification(ctx context.Context, v Verification) (requeued []Item, err error) {
+	err = l.update(ctx, "record a verification of tape "+v.Barcode, func(tx *sql.Tx) error {
 		t, err := tape(ctx, tx, v.Barcode)
 		if err != nil {
 			return err
@@ -28,10 +29,57 @@ func (l *Ledger) RecordVerification(ctx context.Context, v Verification) error {
 			return err
 		}
 		if v.Good {
+			if v.Sample >= 1 && t.State == TapeSuspect && t.Pair != "" {
+				if err := forgiveTape(ctx, tx, t); err != nil {
+					return err
+				}
+			}
 			return countCopies(ctx, tx, t.ID, id, v)
 		}
-		return discountCopies(ctx, tx, t.ID, v)
+		if err := discountCopies(ctx, tx, t.ID, v); err != nil {
+			return err
+		}
+		if t.State != TapeRetired {
+			if _, err := exec(ctx, tx, "UPDATE tapes SET state = ?, why = ? WHERE id = ?", TapeSuspect, text("its verification failed: "+v.Reason), t.ID); err != nil {
+				return err
+			}
+		}
+		requeued, err = l.requeueDamaged(ctx, tx, t.ID)
+		return err
 	})
+	return requeued, err
+}
+
+// requeueDamaged lets the items of a tape wait again of whose copies none is undamaged.
+func (l *Ledger) requeueDamaged(ctx context.Context, tx *sql.Tx, tape int64) (items []Item, err error) {
+	for it, err := range l.selectItems(ctx, tx, `i.id IN (SELECT c.item FROM copies c WHERE c.tape = ? AND c.damaged = 1)
+			AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.item = i.id AND c.damaged = 0)`, tape) {
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, it)
+	}
+	for i := range items {
+		it := &items[i]
+		it.State, it.Error = Failed, "no copy of it is good:"
+		for _, c := range it.Copies {
+			it.Error += fmt.Sprintf(" on %s %s;", c.Barcode, c.Bad)
+		}
+		it.Error = text(it.Error[:len(it.Error)-1])
+		for _, statement := range []string{
+			"UPDATE archive_items SET bad = ? WHERE item = ? AND archive IN (SELECT c.archive FROM copies c WHERE c.item = archive_items.item)",
+			"UPDATE items SET error = ? WHERE id = ?",
+		} {
+			if _, err := exec(ctx, tx, statement, it.Error, it.ID); err != nil {
+				return nil, err
+			}
+		}
+		if _, err := exec(ctx, tx, "DELETE FROM copies WHERE item = ?", it.ID); err != nil {
+			return nil, err
+		}
+		it.Copies = nil
+	}
+	return items, nil
 }
 
 // countCopies lets a good verification count for the copies it lists.
@@ -46,7 +94,7 @@ func countCopies(ctx context.Context, tx *sql.Tx, tape, id int64, v Verification
 	if err != nil {
 		return err
 	}
-	healed, err := tx.PrepareContext(ctx, `UPDATE copies SET verification = ?, read_bytes = ?, read_full = 1, bad = ''
+	healed, err := tx.PrepareContext(ctx, `UPDATE copies SET verification = ?, read_bytes = ?, read_full = 1, bad = '', damaged = 0
 		WHERE item = ? AND tape = ?`)
 	if err != nil {
 		return err
@@ -92,7 +140,7 @@ func discountCopies(ctx context.Context, tx *sql.Tx, tape int64, v Verification)
 		if c.Bad == "" {
 			continue
 		}
-		if _, err := exec(ctx, tx, "UPDATE copies SET bad = ? WHERE item = ? AND tape = ?", text(c.Bad), c.Item, tape); err != nil {
+		if _, err := exec(ctx, tx, "UPDATE copies SET bad = ?, damaged = 1 WHERE item = ? AND tape = ?", text(c.Bad), c.Item, tape); err != nil {
 			return err
 		}
 	}

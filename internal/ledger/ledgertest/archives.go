@@ -197,7 +197,7 @@ func testFlush(t *testing.T, fresh Fresh) {
 		t.Errorf("job %+v", j)
 	}
 	var numbers []int
-	for a, err := range b.Entries(b.ctx, r.session.ID) {
+	for a, err := range b.Entries(b.ctx, r.session.ID, 1) {
 		b.must(err)
 		numbers = append(numbers, a.Number)
 	}

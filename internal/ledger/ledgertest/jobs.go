@@ -173,6 +173,10 @@ func testSession(t *testing.T, fresh Fresh) {
 	if want := int64(50+3) * RecordSize; x.Used != want {
 		t.Errorf("%d bytes are used, want %d", x.Used, want)
 	}
+	if err := b.FinishJob(b.ctx, r.job.ID, ledger.Done, ""); err == nil {
+		t.Error("a job that verified nothing is done")
+	}
+	b.must(b.SetStep(b.ctx, r.job.ID, ledger.Verifying))
 	b.must(b.FinishJob(b.ctx, r.job.ID, ledger.Done, ""))
 	if x, err = b.Tape(b.ctx, r.barcodes[0]); err != nil || x.Job != 0 || x.State != ledger.TapeWritten {
 		t.Errorf("after the job: %+v, %v", x, err)

@@ -219,7 +219,11 @@ func (b *bench) flush(r *run, id int64, a *catalog.Archive) {
 }
 
 func flushOf(r *run, archives ...ledger.FlushedArchive) ledger.Flush {
-	return ledger.Flush{Session: r.session.ID, Positions: [2]int64{1051, 1051}, Archives: archives}
+	end := int64(2)
+	for _, a := range archives {
+		end = a.Result.Record + 51
+	}
+	return ledger.Flush{Session: r.session.ID, Positions: [2]int64{end, end}, Archives: archives}
 }
 
 // written brings items onto a new pair.
@@ -234,7 +238,8 @@ func (b *bench) written(items ...ledger.Item) *run {
 // verified records a verification of one side that listed all items as read or not read in full.
 func (b *bench) verified(r *run, side int, sample float64, full bool, items ...ledger.Item) {
 	b.Helper()
-	b.must(b.RecordVerification(b.ctx, verification(r, side, sample, full, items...)))
+	_, err := b.RecordVerification(b.ctx, verification(r, side, sample, full, items...))
+	b.must(err)
 }
 
 func verification(r *run, side int, sample float64, full bool, items ...ledger.Item) ledger.Verification {

@@ -248,7 +248,7 @@ func (m *machine) planSome(rt *rapid.T) {
 func (m *machine) flushSome(rt *rapid.T) {
 	r := m.pick(rt)
 	n := rapid.IntRange(0, len(r.planned)).Draw(rt, "archives")
-	f := ledger.Flush{Session: r.session.ID}
+	f := flushOf(r.run)
 	for _, p := range r.planned[:n] {
 		for i, it := range p.items {
 			it.job = nil
@@ -263,6 +263,7 @@ func (m *machine) flushSome(rt *rapid.T) {
 			}
 		}
 		f.Archives = append(f.Archives, ledger.FlushedArchive{ID: p.id, Result: Written(p.archive)})
+		f.Positions = flushOf(r.run, f.Archives...).Positions
 	}
 	m.must(m.RecordFlush(m.ctx, f))
 	r.planned = r.planned[n:]
@@ -293,7 +294,7 @@ func (m *machine) drop(rt *rapid.T) {
 // failedIn returns the items that a session's flushed archives hold, as the ledger's archives tell.
 func (m *machine) failedIn(r *modelRun) map[int64]bool {
 	ids := make(map[int64]bool)
-	for a, err := range m.Entries(m.ctx, r.session.ID) {
+	for a, err := range m.Entries(m.ctx, r.session.ID, 1) {
 		m.must(err)
 		for _, it := range a.Items {
 			ids[it.ID] = true
@@ -304,7 +305,11 @@ func (m *machine) failedIn(r *modelRun) map[int64]bool {
 
 func (m *machine) finish(rt *rapid.T) {
 	r := m.pick(rt)
-	m.must(m.FinishJob(m.ctx, r.job.ID, rapid.SampledFrom([]ledger.Step{ledger.Done, ledger.Stopped}).Draw(rt, "step"), ""))
+	step := rapid.SampledFrom([]ledger.Step{ledger.Done, ledger.Mismatch, ledger.Stopped}).Draw(rt, "step")
+	if step != ledger.Stopped {
+		m.must(m.SetStep(m.ctx, r.job.ID, ledger.Verifying))
+	}
+	m.must(m.FinishJob(m.ctx, r.job.ID, step, ""))
 	m.forget(r)
 	m.live = slices.DeleteFunc(m.live, func(x *modelRun) bool { return x == r })
 }
@@ -342,7 +347,8 @@ func (m *machine) verify(rt *rapid.T) {
 			c.verified, c.full = true, c.full || full
 		}
 	}
-	m.must(m.RecordVerification(m.ctx, v))
+	_, err := m.RecordVerification(m.ctx, v)
+	m.must(err)
 }
 
 func (m *machine) dequeue(rt *rapid.T) {

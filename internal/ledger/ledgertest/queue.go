@@ -88,7 +88,8 @@ func testQueueOutcomes(t *testing.T, fresh Fresh) {
 	b.verified(r2, 1, 1, true, now)
 	bad := verification(r, 0, 1, false)
 	bad.Good, bad.Reason = false, "differs"
-	b.must(b.RecordVerification(b.ctx, bad))
+	_, err = b.RecordVerification(b.ctx, bad)
+	b.must(err)
 	b.states(ledger.Written, a)
 	expect(enqueue(false, 3, "/d/a", "/d/a/y"), "changed enclosed(/d/a)")
 	expect(enqueue(false, 3, "/d/a/y", "/d/a/z"), "added added")

@@ -39,7 +39,8 @@ func testVerification(t *testing.T, fresh Fresh) {
 	bad := verification(r, 1, 0.25, false, a)
 	bad.Good, bad.Reason = false, "record 77 differs"
 	bad.Copies[0].Bad = "visdata differs"
-	b.must(b.RecordVerification(b.ctx, bad))
+	_, err := b.RecordVerification(b.ctx, bad)
+	b.must(err)
 	b.states(ledger.Written, a, c)
 	b.states(ledger.Written, items[2])
 	if x := b.item(a.ID).Copies; x[1].Bad != "visdata differs" || !x[1].Verified.IsZero() || x[1].Full || x[0].Bad != "" || x[0].Verified.IsZero() {
@@ -62,7 +63,7 @@ func testVerification(t *testing.T, fresh Fresh) {
 		"copies of another tape": verification(r, 0, 1, true, a, items[2]),
 		"an unknown tape":        {Barcode: "NONE", Good: true},
 	} {
-		if err := b.RecordVerification(b.ctx, v); err == nil {
+		if _, err := b.RecordVerification(b.ctx, v); err == nil {
 			t.Errorf("%s: recorded", name)
 		}
 		b.states(ledger.Deletable, a)

@@ -1,0 +1,89 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+
+	"twintape/archiver/plan"
+	"twintape/internal/event"
+	"twintape/internal/ledger"
+)
+
+// plan packs queued items onto the pair from a place on, recording each archive, until the pair or the queue is exhausted.
+func (j *job) plan(ctx context.Context, from place) (*event.Planned, error) {
+	remaining, err := j.remaining(from)
+	if err != nil {
+		return nil, err
+	}
+	empty := max(remaining, j.emptyRoom())
+	out := &event.Planned{}
+	f := filling{
+		Archiver: j.Archiver,
+		planner: plan.New(
+			plan.Limits{ArchiveSize: j.ArchiveSize, RecordSize: j.record, Remaining: remaining, Empty: empty},
+			plan.Start{
+				Pair: j.start.PairUUID, Session: j.start.SessionUUID, Job: j.row.UUID,
+				Number: from.number, TapeFile: from.tapeFile, Record: from.record, Earlier: from.earlier,
+			}),
+		planned: func(ctx context.Context, p *plan.Archive, looks []ledger.ItemLook) error {
+			var err error
+			if j.session.ID == 0 { // from now on both tapes are this session's
+				if j.session, err = j.Ledger.StartSession(ctx, j.row.ID, j.start); err != nil {
+					return err
+				}
+			}
+			out.Archives++
+			out.Items += len(p.Items)
+			out.Bytes += p.Layout.Data
+			out.Records += p.Layout.Records
+			_, err = j.Ledger.PlanArchive(ctx, j.row.ID, j.session.ID, p.Archive, p.Layout.Records, looks)
+			return err
+		},
+		unfit: func(ctx context.Context, it ledger.Item, reason string) error {
+			j.fail(FailedItem{ID: it.ID, Host: it.Host, Path: it.Path, Reason: reason})
+			return j.Ledger.FailItem(ctx, it.ID, reason)
+		},
+	}
+	err = f.fill(ctx)
+	j.report.Waiting = f.left
+	if err == nil && out.Archives > 0 {
+		j.Events.Emit(*out)
+	}
+	return out, err
+}
+
+// remaining is how many bytes both tapes take from a place on. What lies behind it is going to be overwritten, so beyond the
+// beginning the drives' word, which counts from the end of data, is only a lower bound.
+func (j *job) remaining(from place) (int64, error) {
+	least := int64(-1)
+	for _, l := range j.tapes {
+		if l == nil {
+			continue
+		}
+		room := l.Medium.Remaining
+		if blank := from == beginning && j.session.ID == 0; !blank && l.Medium.Capacity > 0 {
+			room = max(room, usable(l.Medium.Capacity)-from.record*int64(j.record))
+		}
+		if room == 0 {
+			return 0, l.failed(errors.New("the drive does not tell how much the tape takes"))
+		}
+		if least < 0 || room < least {
+			least = room
+		}
+	}
+	return least - int64(j.record), nil // the label
+}
+
+// emptyRoom is how many bytes the smaller of the tapes would take if it were empty; 0 if that is not known.
+func (j *job) emptyRoom() int64 {
+	var least int64
+	for _, l := range j.tapes {
+		if l == nil {
+			continue
+		}
+		if room := usable(l.Medium.Capacity) - int64(j.record); least == 0 || room < least {
+			least = room
+		}
+	}
+	return least
+}
