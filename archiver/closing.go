@@ -28,7 +28,7 @@ func (j *job) close(ctx context.Context) error {
 			return err
 		}
 		if len(archives) == 0 {
-			return fmt.Errorf("not even one archive and its catalog fit on %s, so nothing is archived: use larger tapes: %w", j.names(), errNoRoom)
+			return fmt.Errorf("not even one archive and its catalog fit on %s, %w", j.names(), errTooSmall)
 		}
 		err = j.writeCatalogs(ctx, place{}.behind(archives))
 		if !errors.Is(err, tape.ErrEndOfMedium) {

@@ -105,10 +105,10 @@ func TestCrashChild(t *testing.T) {
 	s.a.Library, s.a.Events = killingLibrary{s.lib, k}, k
 	owner, err := archiver.ThisProcess()
 	must(t, err)
-	unfinished, err := s.a.Unfinished(t.Context(), false)
+	unfinished, err := s.a.Unfinished(t.Context())
 	must(t, err)
 	for _, j := range unfinished {
-		_, err := s.a.Resume(t.Context(), j, owner, nil)
+		_, err := s.a.Resume(t.Context(), j, owner, nil, false)
 		must(t, err)
 	}
 	if _, err := s.a.Run(t.Context(), owner, nil); err != nil && !errors.Is(err, archiver.ErrNothingQueued) {

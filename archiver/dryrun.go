@@ -43,21 +43,34 @@ func (a *Archiver) DryRun(ctx context.Context) (*DryPlan, error) {
 	if len(waiting) == 0 {
 		return nil, ErrNothingQueued
 	}
-	tapes, err := a.choose(ctx)
+	tapes, err := a.choose(ctx, waiting)
 	if err != nil {
 		return nil, err
 	}
 	out := &DryPlan{Tapes: [2]string{tapes[0].Barcode, tapes[1].Barcode}}
-	capacity := usable(min(tapes[0].Capacity, tapes[1].Capacity)) - int64(a.RecordSize)
-	if capacity <= 0 {
+	record, from := a.RecordSize, beginning
+	if pair := tapes[0].Pair; pair != "" {
+		record = tapes[0].RecordSize
+		t, err := a.nextTail(ctx, pair)
+		if err != nil {
+			return nil, err
+		}
+		from = t.end
+	}
+	empty := usable(min(tapes[0].Capacity, tapes[1].Capacity)) - int64(record)
+	if empty <= 0 {
 		return nil, errors.New("the ledger does not know the capacity of the tapes yet: their first run will ask the drives")
 	}
+	remaining := empty - max(tapes[0].Used, tapes[1].Used)
 	f := filling{
 		Archiver: a,
 		planner: plan.New(
-			plan.Limits{ArchiveSize: a.ArchiveSize, RecordSize: a.RecordSize, Remaining: capacity, Empty: capacity},
+			plan.Limits{ArchiveSize: a.ArchiveSize, RecordSize: record, Remaining: remaining, Empty: empty},
 			// UUIDs as long as the real ones: the layout depends on their length alone.
-			plan.Start{Pair: uuid.NewString(), Session: uuid.NewString(), Job: uuid.NewString(), Number: 1, TapeFile: 1, Record: firstRecord}),
+			plan.Start{
+				Pair: uuid.NewString(), Session: uuid.NewString(), Job: uuid.NewString(),
+				Number: from.number, TapeFile: from.tapeFile, Record: from.record, Earlier: from.earlier,
+			}),
 		planned: func(_ context.Context, p *plan.Archive, _ []ledger.ItemLook) error {
 			d := DryArchive{Number: p.Number, TapeFile: p.TapeFile, Record: p.Record, Records: p.Layout.Records, Bytes: p.Layout.Data}
 			for _, it := range p.Items {
@@ -65,7 +78,7 @@ func (a *Archiver) DryRun(ctx context.Context) (*DryPlan, error) {
 			}
 			out.Archives = append(out.Archives, d)
 			out.Bytes += p.Layout.Data
-			out.OnTape += p.Layout.Records * int64(a.RecordSize)
+			out.OnTape += p.Layout.Records * int64(record)
 			return nil
 		},
 		unfit: func(_ context.Context, it ledger.Item, reason string) error {

@@ -136,10 +136,10 @@ func (s *site) finishAll(t *testing.T) {
 	t.Helper()
 	owner, err := archiver.ThisProcess()
 	must(t, err)
-	jobs, err := s.a.Unfinished(t.Context(), true)
+	jobs, err := s.a.Unfinished(t.Context())
 	must(t, err)
 	for _, j := range jobs {
-		r, err := s.a.Resume(t.Context(), j, owner, nil)
+		r, err := s.a.Resume(t.Context(), j, owner, nil, false)
 		if err != nil {
 			t.Fatalf("going on: %v", err)
 		}

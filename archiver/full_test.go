@@ -96,7 +96,7 @@ func TestTooShortTape(t *testing.T) {
 	s.queue("pot1:/obs/zen.*.uv")
 	var warnings, refusals int
 	s.a.Library = shortLibrary{s.lib, 0, 20, 30, &warnings, &refusals}
-	if r, err := s.run(); err == nil || r.Archived != 0 || r.Job.Step != ledger.Stopped {
+	if r, err := s.run(); err == nil || r.Archived != 0 || r.Job.Step != ledger.Aborted {
 		t.Fatalf("%+v: %v", r, err)
 	}
 	if got := s.states(); got[ledger.Queued] != 4 {
@@ -141,12 +141,12 @@ func TestResumeStopped(t *testing.T) {
 				t.Fatalf("%+v: %v", r, err)
 			}
 			s.a.Events = event.Discard
-			jobs, err := s.a.Unfinished(t.Context(), true)
+			jobs, err := s.a.Unfinished(t.Context())
 			must(t, err)
 			if len(jobs) != 1 {
 				t.Fatalf("%d jobs are unfinished", len(jobs))
 			}
-			r, err = s.a.Resume(t.Context(), jobs[0], owner, nil)
+			r, err = s.a.Resume(t.Context(), jobs[0], owner, nil, false)
 			must(t, err)
 			if r.Job.Step != ledger.Done || !r.Good() {
 				t.Errorf("%+v", r)

@@ -33,6 +33,8 @@ type job struct {
 var (
 	// errNoRoom says that a pair takes nothing of what waits; it counts as full from now on.
 	errNoRoom = errors.New("takes nothing of what waits, and counts as full from now on")
+	// errTooSmall says that a pair takes not even one archive.
+	errTooSmall = errors.New("so nothing is archived, and the pair counts as full: make archive.flush_bytes smaller, or use larger tapes")
 	// errNothingLeft says that a job which had flushed nothing has nothing to write any more.
 	errNothingLeft = errors.New("nothing of it was flushed, and nothing waits that its tapes could take")
 )
@@ -119,19 +121,11 @@ func (j *job) begin(ctx context.Context) error {
 
 // appendTo makes sure that both tapes of a pair end where the ledger says, and stand there.
 func (j *job) appendTo(ctx context.Context, pair string) (*tail, error) {
-	sessions, err := j.Ledger.Sessions(ctx, pair)
+	t, err := j.nextTail(ctx, pair)
 	if err != nil {
 		return nil, err
 	}
-	number := 1
-	if n := len(sessions); n > 0 {
-		number = sessions[n-1].Number + 1
-	}
-	t, err := j.tailOf(ctx, pair, number)
-	if err != nil {
-		return nil, err
-	}
-	j.newSession(pair, number, t.end.record)
+	j.newSession(pair, t.end.earlier+1, t.end.record)
 	return t, j.each(ctx, func(ctx context.Context, _ int, l *Loaded) error { return j.checkTail(ctx, l, t) })
 }
 
@@ -196,8 +190,7 @@ func (j *job) full(ctx context.Context, t *tail, why error) error {
 		return fmt.Errorf("%w; the pair %w", why, errNoRoom)
 	}
 	if len(flushed) == 0 {
-		return fmt.Errorf("not even one archive fits on %s, so nothing is archived, and the pair counts as full: "+
-			"make archive.flush_bytes smaller, or use larger tapes: %w (%w)", j.names(), why, errNoRoom)
+		return fmt.Errorf("not even one archive fits on %s, %w: %w", j.names(), errTooSmall, why)
 	}
 	end := t.end.behind(flushed)
 	if err := j.each(ctx, func(ctx context.Context, _ int, l *Loaded) error { return l.Drive.Locate(ctx, end.record) }); err != nil {
@@ -237,7 +230,7 @@ func (j *job) outcome(err error) (ledger.Step, string) {
 		return ledger.Aborted, "by its operator"
 	case err == nil:
 		return ledger.Done, ""
-	case errors.Is(err, errNoRoom), errors.Is(err, errNothingLeft):
+	case errors.Is(err, errNoRoom), errors.Is(err, errTooSmall), errors.Is(err, errNothingLeft):
 		return ledger.Aborted, err.Error()
 	case errors.As(err, &mismatch) && j.report.judged():
 		return ledger.Mismatch, err.Error()

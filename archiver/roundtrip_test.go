@@ -281,7 +281,7 @@ func TestAgain(t *testing.T) {
 	}
 	r, err := s.run()
 	must(t, err)
-	if r.Archived != 1 || r.Job.Tapes != [2]string{"PAPR1002", "PAPR2002"} {
+	if r.Archived != 1 || r.Job.Tapes != [2]string{"PAPR1001", "PAPR2001"} {
 		t.Errorf("the report is %+v", r)
 	}
 	it, err := s.a.Ledger.ItemByPath(t.Context(), "pot1", "/obs/zen.0001.uv")

@@ -24,7 +24,7 @@ type tail struct {
 	session *ledger.Session        // the closed one before, if nothing of the job's session is flushed
 }
 
-// tailOf is the tail of a pair where a session goes on, or is to begin: its number is that of a session, or the next one.
+// tailOf is the tail of a pair where the session with a number goes on, or is to begin.
 func (a *Archiver) tailOf(ctx context.Context, pair string, number int) (*tail, error) {
 	sessions, err := a.Ledger.Sessions(ctx, pair)
 	if err != nil {
@@ -63,6 +63,15 @@ func (a *Archiver) tailOf(ctx context.Context, pair string, number int) (*tail, 
 		}
 	}
 	return t, nil
+}
+
+// nextTail is the tail of a pair where a new session is to begin.
+func (a *Archiver) nextTail(ctx context.Context, pair string) (*tail, error) {
+	sessions, err := a.Ledger.Sessions(ctx, pair)
+	if err != nil {
+		return nil, err
+	}
+	return a.tailOf(ctx, pair, len(sessions)+1)
 }
 
 // flushed are those of a session's archives that are on a tape.

@@ -3,6 +3,8 @@ package verify
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -25,9 +27,10 @@ type Report struct {
 	Ended   time.Time `json:"ended"`
 
 	Seed      uint64  `json:"seed"`
-	Sample    float64 `json:"sample"`    // the fraction of items asked for; 1 is every byte
-	Escalated bool    `json:"escalated"` // a mismatch made a sample a full check
-	Good      bool    `json:"good"`      // the check came to its end and found no mismatch
+	Sample    float64 `json:"sample"`         // the fraction of items asked for; 1 is every byte
+	Escalated bool    `json:"escalated"`      // a mismatch made a sample a full check
+	Only      []int   `json:"only,omitempty"` // the archives that were read, in full, if not all; what follows is of them
+	Good      bool    `json:"good"`           // the check came to its end and found no mismatch
 
 	Archives   int   `json:"archives"`
 	ItemsTotal int   `json:"items_total"` // on the tape, without those the catalog calls bad
@@ -120,6 +123,23 @@ func name(host, path string) string {
 	return s
 }
 
+// BadArchives are the numbers of the archives that something was found against; all that were read, if what was found does
+// not tell of which.
+func (r *Report) BadArchives() []int {
+	bad := make(map[int]bool)
+	for _, m := range r.Mismatches {
+		bad[m.Archive] = true
+	}
+	all := bad[0] || r.Unlisted > 0
+	delete(bad, 0)
+	for _, it := range r.Items {
+		if all || it.Bad != "" {
+			bad[it.Archive] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(bad))
+}
+
 // String is what an operator needs to know, in a few lines.
 func (r *Report) String() string {
 	var b strings.Builder
@@ -135,6 +155,8 @@ func (r *Report) String() string {
 	switch {
 	case r.Escalated:
 		how += ", made a full check by a mismatch"
+	case len(r.Only) > 0:
+		how = fmt.Sprintf("archives %v in full", r.Only)
 	case r.Sample >= 1:
 		how = "a full check"
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"twintape/internal/catalog"
 )
@@ -55,6 +56,9 @@ func (c *check) surveySession(ctx context.Context, s *session) (extents []extent
 			}
 			d.archives(l, a)
 		}
+		if records += n; !c.wanted(a.Number) {
+			return nil
+		}
 		x := extent{first: a.Record, records: n}
 		for i := range a.Items {
 			if a.Items[i].Bad != "" {
@@ -66,7 +70,6 @@ func (c *check) surveySession(ctx context.Context, s *session) (extents []extent
 			}
 		}
 		extents = append(extents, x)
-		records += n
 		return nil
 	})
 	if err != nil {
@@ -94,6 +97,11 @@ func (c *check) surveySession(ctx context.Context, s *session) (extents []extent
 	return extents, nil
 }
 
+// wanted tells whether an archive is to be read.
+func (c *check) wanted(number int) bool {
+	return len(c.o.Archives) == 0 || slices.Contains(c.o.Archives, number)
+}
+
 // each calls f with every archive that is to be read, in order.
 func (c *check) each(ctx context.Context, f func(*archive) error) error {
 	index := 0
@@ -110,6 +118,9 @@ func (c *check) each(ctx context.Context, f func(*archive) error) error {
 					return fmt.Errorf("the copy of the checksums of session %d: %w", s.Number, err)
 				}
 				at += int64(len(crcs))
+			}
+			if !c.wanted(a.Number) {
+				return nil
 			}
 			l := lay(index, a, records, crcs)
 			index++

@@ -48,6 +48,9 @@ type Options struct {
 	// Sample is the fraction of the tape's items to read, at least one of every archive. From 1 on every byte of the tape
 	// is read, headers and padding too.
 	Sample float64
+	// Archives, if not empty, are the numbers of the archives that are read, each in full, instead of a sample of all: those
+	// that were damaged on the twin.
+	Archives []int
 	// Seed draws the sample: the same seed on the same tape reads the same records.
 	Seed uint64
 	// Scratch is the folder for temporary files, which together take the size of the tape's catalogs; "" is the
@@ -70,7 +73,7 @@ func Tape(ctx context.Context, d tape.Drive, e Expect, o Options) (*Report, erro
 		o.Events = event.Discard
 	}
 	c := &check{d: d, e: e, o: o, bad: map[itemKey]string{}, seen: map[Mismatch]bool{}}
-	c.r = &Report{Mismatches: []Mismatch{}, Items: []Item{}, Barcode: e.Barcode, Drive: d.Name(), Began: time.Now().UTC(), Seed: o.Seed, Sample: min(o.Sample, 1)}
+	c.r = &Report{Mismatches: []Mismatch{}, Items: []Item{}, Barcode: e.Barcode, Drive: d.Name(), Began: time.Now().UTC(), Seed: o.Seed, Sample: min(o.Sample, 1), Only: o.Archives}
 	defer c.close()
 	err := c.run(ctx)
 	if err != nil {
@@ -133,6 +136,9 @@ func (c *check) run(ctx context.Context) error {
 	}
 	if err := c.survey(ctx); err != nil {
 		return err
+	}
+	if len(c.o.Archives) > 0 {
+		return c.read(ctx, c.everything(), false)
 	}
 	if len(c.r.Mismatches) == 0 && c.o.Sample < 1 {
 		plan, err := c.sample(ctx)

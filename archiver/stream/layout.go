@@ -13,12 +13,13 @@ import (
 )
 
 // op is what a writer does next: begin an archive, write a record, end an archive with a filemark, flush at a border.
-// Exactly one field is set.
+// Exactly one field is set, or a record with its archive.
 type op struct {
-	begin  *archive
-	record *record
-	end    *archive
-	flush  *border
+	begin   *archive
+	record  *record
+	archive *archive // that record belongs to
+	end     *archive
+	flush   *border
 }
 
 // border is a place where both drives are flushed.
@@ -52,7 +53,7 @@ type archive struct {
 	items   []*item
 	open    atomic.Int64  // members and items not finished, and layOut while it is not through
 	read    chan struct{} // closed when open is 0
-	crcs    []byte        // kept by the writer of side 0
+	crcs    []byte        // by the writer of side 0, whether that is lost or not
 }
 
 // item is one item on its way: the last of its fetches checks that the source has not changed meanwhile.
@@ -178,7 +179,7 @@ func (r *run) layOutArchive(ctx context.Context, a *archive) error {
 	}
 	a.open.Store(1 + int64(len(a.items)))
 	a.read = make(chan struct{})
-	c := &cursor{run: r}
+	c := &cursor{run: r, archive: a}
 	next := 0 // the first item that may have more to lay out
 	for piece, err := range a.Pieces() {
 		if err != nil {
@@ -317,9 +318,10 @@ func (r *run) layOutMember(ctx context.Context, c *cursor, it *item, e *catalog.
 
 // cursor hands out an archive's bytes in order, record by record.
 type cursor struct {
-	run *run
-	rec *record
-	at  int // next byte in rec
+	run     *run
+	archive *archive
+	rec     *record
+	at      int // next byte in rec
 }
 
 // parts is how many calls of reserve the next n bytes take.
@@ -338,7 +340,7 @@ func (c *cursor) reserve(ctx context.Context, n int64, users int64) (span, error
 		if err != nil {
 			return span{}, err
 		}
-		if err := c.run.enqueue(ctx, op{record: rec}); err != nil {
+		if err := c.run.enqueue(ctx, op{record: rec, archive: c.archive}); err != nil {
 			return span{}, err
 		}
 		c.rec, c.at = rec, 0

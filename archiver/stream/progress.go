@@ -25,6 +25,9 @@ func (p *progress) start(r *run) (stop func()) {
 			Hosts: r.hosts.progress(),
 		}
 		for i, side := range r.pair {
+			if side.Drive == nil {
+				continue
+			}
 			e.Sides[i] = event.Side{
 				Barcode: side.Barcode, Drive: side.Drive.Name(), Total: r.Total,
 				Bytes: p.sides[i].bytes.Load(), Waits: p.sides[i].waits.Load(),

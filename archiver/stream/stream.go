@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -22,7 +23,7 @@ import (
 	"twintape/sources"
 )
 
-// Side is one tape of the pair in its drive.
+// Side is one tape of the pair in its drive. Without a drive it is lost from the beginning.
 type Side struct {
 	Barcode string
 	Drive   tape.Drive
@@ -79,8 +80,14 @@ type Config struct {
 
 	// Next returns the next archive, io.EOF after the last. It is called from one goroutine, ahead of the writing.
 	Next func(ctx context.Context) (Archive, error)
-	// Flushed is called after both drives were flushed at the same border and stand where the plan says, with the
-	// archives that are safe now. Writing goes on when it returns nil.
+	// Single says to go on with the other side when the drive of one fails. Early warning and the end of the medium are no
+	// failures: they end the run.
+	Single bool
+	// Lost is called once with the failure of the side that the run goes on without, before anything more is flushed. The
+	// calls of Lost and Flushed follow each other.
+	Lost func(*SideError)
+	// Flushed is called after the drives were flushed at the same border and stand where the plan says, with the archives
+	// that are safe now. The position of a lost side is 0. Writing goes on when it returns nil.
 	Flushed func(ctx context.Context, archives []Written, positions [2]int64) error
 	// Unchanged compares an item with its source after all of it was read; its error fails the item. It may be called
 	// concurrently.
@@ -106,11 +113,14 @@ type run struct {
 	flushes  chan sideFlush
 	hosts    *hosts
 	progress progress
+
+	mu    sync.Mutex // held while Lost and Flushed are called
+	alone bool       // one side is lost
 }
 
 // Run writes all archives that cfg.Next gives, in order, each followed by a filemark, to both sides, and flushes at the
 // last border. A member that cannot be read as planned fails its item, never the run. An error of a drive is a
-// *SideError; archives that cfg.Flushed was not called for are not on tape then.
+// *SideError, unless the run goes on with the other side; archives that cfg.Flushed was not called for are not on tape then.
 func Run(ctx context.Context, cfg Config, pair Pair) error {
 	records := int(cfg.Memory / int64(cfg.RecordSize))
 	if records < minRecords {
@@ -126,6 +136,7 @@ func Run(ctx context.Context, cfg Config, pair Pair) error {
 	}
 	for side := range r.queues {
 		r.queues[side] = make(chan op, records)
+		r.alone = r.alone || pair[side].Drive == nil
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	r.hosts = newHosts(ctx, r, g)
@@ -158,7 +169,7 @@ func Run(ctx context.Context, cfg Config, pair Pair) error {
 	return err
 }
 
-// recordFlushes waits until both sides have flushed at a border, reports it, and lets them go on.
+// recordFlushes waits until both sides are flushed, or lost, at a border, reports it, and lets them go on.
 func (r *run) recordFlushes(ctx context.Context) error {
 	var arrived int
 	var positions [2]int64
@@ -168,7 +179,7 @@ func (r *run) recordFlushes(ctx context.Context) error {
 			continue
 		}
 		arrived = 0
-		if err := r.Flushed(ctx, f.border.written(), positions); err != nil {
+		if err := r.record(ctx, f.border, positions); err != nil {
 			return err
 		}
 		last := f.border.archives[len(f.border.archives)-1]
@@ -176,6 +187,12 @@ func (r *run) recordFlushes(ctx context.Context) error {
 		close(f.border.passed)
 	}
 	return nil
+}
+
+func (r *run) record(ctx context.Context, b *border, positions [2]int64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.Flushed(ctx, b.written(), positions)
 }
 
 // errStopped ends layOut at a border.

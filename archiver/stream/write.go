@@ -3,26 +3,17 @@ package stream
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"time"
 
 	"twintape/internal/digest"
+	"twintape/internal/tape"
 )
 
-// write is one side's writer: it does what its queue says, in order.
+// write is one side's writer: it does what its queue says, in order. Once the side is lost it takes everything from its
+// queue and writes nothing, so that the other side's writer goes on at its own pace.
 func (r *run) write(ctx context.Context, side int) error {
-	if err := r.writeAll(ctx, side); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		s := r.pair[side]
-		return &SideError{Side: side, Barcode: s.Barcode, Drive: s.Drive.Name(), Err: err}
-	}
-	return nil
-}
-
-func (r *run) writeAll(ctx context.Context, side int) error {
-	d := r.pair[side].Drive
-	var current *archive
+	lost := r.pair[side].Drive == nil
 	for {
 		var o op
 		var more bool
@@ -31,54 +22,89 @@ func (r *run) writeAll(ctx context.Context, side int) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		switch {
-		case !more:
+		if !more {
 			return ctx.Err()
-		case o.begin != nil:
-			current = o.begin
-			if err := r.expect(ctx, side, current.Record); err != nil {
+		}
+		if o.record != nil {
+			if err := r.awaitRecord(ctx, side, o.record, !lost); err != nil {
 				return err
 			}
+		}
+		began := time.Now()
+		if !lost {
+			if err := r.do(ctx, side, o); err != nil {
+				if lost, err = r.failed(ctx, side, err); err != nil {
+					return err
+				}
+			}
+		}
+		switch {
 		case o.record != nil:
-			if err := r.awaitRecord(ctx, side, o.record); err != nil {
-				return err
-			}
-			if err := d.WriteRecord(ctx, o.record.buf); err != nil {
-				return err
-			}
-			if side == 0 {
-				current.crcs = binary.LittleEndian.AppendUint32(current.crcs, digest.CRC32C(o.record.buf))
+			if side == 0 { // whether it is lost or not
+				o.archive.crcs = binary.LittleEndian.AppendUint32(o.archive.crcs, digest.CRC32C(o.record.buf))
 			}
 			r.ring.release(o.record)
-			r.progress.sides[side].bytes.Add(int64(len(o.record.buf)))
-		case o.end != nil:
-			if err := d.WriteFilemark(ctx); err != nil {
-				return err
-			}
 		case o.flush != nil:
-			if err := r.flush(ctx, side, o.flush); err != nil {
+			if err := r.arrive(ctx, sideFlush{side: side, position: o.flush.position, border: o.flush, began: began}, lost); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// flush makes sure that everything written is on the medium, then waits until the other side and the ledger are as far.
-func (r *run) flush(ctx context.Context, side int, b *border) error {
-	began := time.Now()
-	if err := r.pair[side].Drive.Flush(ctx); err != nil {
+// do does one thing on a side's drive.
+func (r *run) do(ctx context.Context, side int, o op) error {
+	d := r.pair[side].Drive
+	switch {
+	case o.begin != nil:
+		return r.expect(ctx, side, o.begin.Record)
+	case o.record != nil:
+		if err := d.WriteRecord(ctx, o.record.buf); err != nil {
+			return err
+		}
+		r.progress.sides[side].bytes.Add(int64(len(o.record.buf)))
+		return nil
+	case o.end != nil:
+		return d.WriteFilemark(ctx)
+	}
+	if err := d.Flush(ctx); err != nil {
 		return err
 	}
-	if err := r.expect(ctx, side, b.position); err != nil {
-		return err
+	return r.expect(ctx, side, o.flush.position)
+}
+
+// failed decides what a side's failure leads to: the side is lost, or the run ends with the error that it returns.
+func (r *run) failed(ctx context.Context, side int, err error) (lost bool, _ error) {
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	s := r.pair[side]
+	e := &SideError{Side: side, Barcode: s.Barcode, Drive: s.Drive.Name(), Err: err}
+	if !r.Single || errors.Is(err, tape.ErrEarlyWarning) || errors.Is(err, tape.ErrEndOfMedium) {
+		return false, e
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.alone { // the other side is lost already
+		return false, e
+	}
+	r.alone = true
+	r.Lost(e)
+	return true, nil
+}
+
+// arrive tells that a side is flushed, or lost, at a border, then waits until the other side and the ledger are as far.
+func (r *run) arrive(ctx context.Context, f sideFlush, lost bool) error {
+	if lost {
+		f.position = 0
 	}
 	select {
-	case r.flushes <- sideFlush{side: side, position: b.position, border: b, began: began}:
+	case r.flushes <- f:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	select {
-	case <-b.passed:
+	case <-f.border.passed:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -97,9 +123,9 @@ func (r *run) expect(ctx context.Context, side int, block int64) error {
 	return nil
 }
 
-// awaitRecord waits until rec is filled. A drive that loses time by stopping starts only when half of the ring is filled, or
+// awaitRecord waits until rec is filled. A drive that is to write it and loses time by stopping starts only when half of the ring is filled, or
 // nothing more will come: at first, and whenever it ran out of records.
-func (r *run) awaitRecord(ctx context.Context, side int, rec *record) error {
+func (r *run) awaitRecord(ctx context.Context, side int, rec *record, writes bool) error {
 	p := &r.progress.sides[side]
 	written := p.bytes.Load() / int64(r.RecordSize)
 	stands := written == 0
@@ -114,7 +140,7 @@ func (r *run) awaitRecord(ctx context.Context, side int, rec *record) error {
 			return ctx.Err()
 		}
 	}
-	if stands && r.pair[side].Backhitch {
+	if writes && stands && r.pair[side].Backhitch {
 		return r.ring.awaitHalf(ctx, written)
 	}
 	return nil
