@@ -101,6 +101,13 @@ func broken(err error) bool {
 	return errors.Is(err, unix.EIO)
 }
 
+// overwritten tells whether a drive wrote at another place than it should have: it was reset, which took it to the
+// beginning of the tape, and went on from there. One that still stands at the beginning wrote nothing.
+func overwritten(err error) bool {
+	var position *stream.PositionError
+	return errors.As(err, &position) && position.Got > 0
+}
+
 // culprit is the tape and the drive that an error is about; empty if it is about none.
 func (j *job) culprit(err error) (barcode, serial string) {
 	var t *TapeError
@@ -120,6 +127,14 @@ func (j *job) blame(ctx context.Context, err error) error {
 	barcode, serial := j.culprit(err)
 	if serial == "" || !broken(err) {
 		return err
+	}
+	if overwritten(err) {
+		if ledgerErr := j.Ledger.Doubt(ctx, barcode, "its beginning may be overwritten: "+err.Error()); ledgerErr != nil {
+			return errors.Join(err, ledgerErr)
+		}
+		err = &SuspectError{What: "tape " + barcode, Err: err, Cure: fmt.Sprintf(
+			"what it held may be overwritten, and no copy on it counts until `twintape verify --full %s` is good; "+
+				"`twintape resume %d --single` goes on with its twin alone", barcode, j.row.ID)}
 	}
 	b, ledgerErr := j.Ledger.RecordFault(ctx, ledger.Fault{Job: j.row.ID, Barcode: barcode, Drive: serial, What: err.Error()})
 	if ledgerErr != nil {

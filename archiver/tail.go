@@ -123,6 +123,11 @@ func (j *job) isOurs(ctx context.Context, l *Loaded, fresh bool) error {
 	}
 	buf := make([]byte, max(t.RecordSize, catalog.DefaultRecordSize))
 	n, err := l.Drive.ReadRecord(ctx, buf)
+	if fresh && errors.Is(err, tape.ErrFilemark) { // a filemark that nothing follows is no data
+		if _, err = l.Drive.ReadRecord(ctx, buf); !errors.Is(err, tape.ErrEndOfData) {
+			return other(l, "it has no label of ours, but begins with a filemark")
+		}
+	}
 	var sense *tape.SenseError
 	if fresh && (errors.Is(err, tape.ErrEndOfData) || errors.As(err, &sense) && sense.Key == tape.MediumError) {
 		return nil

@@ -64,7 +64,11 @@ func logFact(log *logrus.Logger, e event.Event) {
 	case event.Planned:
 		log.Infof("planned: %s with %s in %s", count(e.Items, "item"), size(e.Bytes), count(e.Archives, "archive"))
 	case event.Flushed:
-		log.Infof("archive %d and all before it are on both tapes (the flush took %s)", e.Archive, e.Took.Round(time.Millisecond))
+		where := "both tapes"
+		if e.Positions[0] == 0 || e.Positions[1] == 0 {
+			where = "one tape"
+		}
+		log.Infof("archive %d and all before it are on %s (the flush took %s)", e.Archive, where, e.Took.Round(time.Millisecond))
 	case event.ItemFailed:
 		log.Warnf("not archived: %s:%s: %s", e.Host, e.Path, e.Reason)
 	case event.LeftOut:

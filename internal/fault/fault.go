@@ -39,6 +39,7 @@ type Fault struct {
 	Every2 bool  // with Always: only at every other call, as early warning comes from Linux st
 
 	Err   error  // is returned instead of doing it
+	After bool   // with Err: is returned after doing it
 	Hang  bool   // does nothing until the context ends
 	Reset bool   // the drive goes to the beginning of the tape, unflushed data is gone, and nobody is told
 	Flip  int    // with ReadRecord: flips the lowest bit of this byte, counted from 1
@@ -169,6 +170,11 @@ func (d *drive) do(ctx context.Context, op Op, operation func() error) error {
 	f := d.s.at(op, d.number, block)
 	if f != nil && f.Reset {
 		if err := d.reset(ctx); err != nil {
+			return err
+		}
+	}
+	if f != nil && f.After {
+		if err := operation(); err != nil {
 			return err
 		}
 	}

@@ -34,6 +34,7 @@ var rules = map[string]rule{
 	"internal/tape":              {nil, "what a drive does is a matter of its own"},
 	"internal/tape/virtual":      {[]string{"internal/lock", "internal/tape"}, "one kind of library knows no other"},
 
+	"internal/audit":                {nil, "who checks a site from outside shares no code with it"},
 	"internal/config":               {nil, "the file is checked in one place, apart from what it configures"},
 	"internal/digest":               {nil, "the one place of hashing"},
 	"internal/event":                {nil, "facts that any face can show"},
@@ -46,7 +47,7 @@ var rules = map[string]rule{
 }
 
 // testOnly are packages that only tests, and each other, may import.
-var testOnly = []string{"internal/fault", "internal/ledger/ledgertest", "internal/tape/tapetest", "sources/sftp/sshdtest", "sources/sourcetest"}
+var testOnly = []string{"internal/audit", "internal/fault", "internal/ledger/ledgertest", "internal/tape/tapetest", "sources/sftp/sshdtest", "sources/sourcetest"}
 
 // apart are imports from elsewhere that only some packages may have.
 var apart = []struct {

@@ -61,6 +61,22 @@ func (l *Ledger) RecordFault(ctx context.Context, f Fault) (b Blame, err error) 
 	return b, err
 }
 
+// Doubt takes all copies on a tape out of the count and makes it suspect, because something may have overwritten them. Only a
+// good verification in full brings them back.
+func (l *Ledger) Doubt(ctx context.Context, barcode, why string) error {
+	return l.update(ctx, "doubt tape "+barcode, func(tx *sql.Tx) error {
+		t, err := tape(ctx, tx, barcode)
+		if err != nil {
+			return err
+		}
+		if _, err := exec(ctx, tx, "UPDATE copies SET verification = NULL, read_bytes = 0, read_full = 0, bad = ? WHERE tape = ?", text(why), t.ID); err != nil {
+			return err
+		}
+		_, err = exec(ctx, tx, "UPDATE tapes SET state = ?, why = ? WHERE id = ?", TapeSuspect, text(why), t.ID)
+		return err
+	})
+}
+
 // Faults returns all failures, the newest first.
 func (l *Ledger) Faults(ctx context.Context) ([]Fault, error) {
 	all, err := collect(ctx, l.db, func(rows *sql.Rows) (f Fault, err error) {
