@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"twintape/internal/tape"
 )
@@ -143,13 +144,16 @@ func (r *ring) locate(ctx context.Context, block int64) (damage, failure error) 
 // damaged tells whether the tape is to blame for a locate that failed.
 func damaged(err error) bool {
 	var sense *tape.SenseError
-	return errors.Is(err, tape.ErrEndOfData) || errors.As(err, &sense) && sense.Key == mediumError
+	return errors.Is(err, tape.ErrEndOfData) || errors.As(err, &sense) && sense.Key == tape.MediumError
 }
 
-// mediumError is a sense key (SPC-4, sense key and sense code definitions).
-const mediumError = 3
-
-// blameDrive tells whether a failed read says nothing of the tape.
+// blameDrive tells whether a failed read says nothing of the tape: the call was ended, or the drive itself does not work
+// (sense keys not ready, hardware error, illegal request, unit attention, aborted command).
 func blameDrive(ctx context.Context, err error) bool {
-	return ctx.Err() != nil || errors.Is(err, tape.ErrBusy) || errors.Is(err, tape.ErrNoMedium)
+	var hung *tape.HungError
+	var sense *tape.SenseError
+	if errors.As(err, &sense) && slices.Contains([]byte{0x2, 0x4, 0x5, 0x6, 0xB}, sense.Key) {
+		return true
+	}
+	return ctx.Err() != nil || errors.Is(err, tape.ErrBusy) || errors.Is(err, tape.ErrNoMedium) || errors.As(err, &hung)
 }
