@@ -4,36 +4,23 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
-	"testing"
 
-	"twintape/archiver"
 	"twintape/internal/event"
 	"twintape/internal/ledger"
 	"twintape/internal/tape"
 )
 
-// The crash matrix kills a process that archives at each of its operations in turn, has others go on until the queue is
-// done, and then looks at the cartridges and the ledger with nothing of the archiver's code.
-
-const (
-	crashDir = "TWINTAPE_TEST_CRASH_DIR" // the site a child works on
-	crashAt  = "TWINTAPE_TEST_CRASH_AT"  // the operation that kills it; 0 is none
-)
-
-// killer counts operations and ends the process at one of them as kill -9 does.
+// killer counts operations, or only the steps of jobs, and ends the process at one of them as kill -9 does.
 type killer struct {
-	at   int64
-	seen atomic.Int64
+	at    int64 // 0 is never
+	steps bool
+	seen  atomic.Int64
 }
 
 func (k *killer) tick() {
@@ -44,19 +31,10 @@ func (k *killer) tick() {
 }
 
 func (k *killer) Emit(e event.Event) {
-	if _, ok := e.(event.Progress); !ok { // how often that comes is up to the clock
+	_, progress := e.(event.Progress) // how often that comes is up to the clock
+	if _, step := e.(event.Step); step || !k.steps && !progress {
 		k.tick()
 	}
-}
-
-type killingLibrary struct {
-	tape.Library
-	k *killer
-}
-
-func (l killingLibrary) OpenDrive(ctx context.Context, number int) (tape.Drive, error) {
-	d, err := l.Library.OpenDrive(ctx, number)
-	return killingDrive{d, l.k}, err
 }
 
 // killingDrive counts before and after each operation that changes something.
@@ -66,6 +44,9 @@ type killingDrive struct {
 }
 
 func (d killingDrive) around(f func() error) error {
+	if d.k.steps {
+		return f()
+	}
 	d.k.tick()
 	err := f()
 	d.k.tick()
@@ -91,89 +72,6 @@ func (d killingDrive) Unload(ctx context.Context) error {
 func (d killingDrive) Locate(ctx context.Context, block int64) error {
 	return d.around(func() error { return d.Drive.Locate(ctx, block) })
 }
-
-// TestCrashChild is what the children of TestCrashMatrix run: archive all that is queued, going on with what was cut off.
-func TestCrashChild(t *testing.T) {
-	dir := os.Getenv(crashDir)
-	if dir == "" {
-		return // not a child
-	}
-	s := openSite(t, dir)
-	k := &killer{}
-	k.at, _ = strconv.ParseInt(os.Getenv(crashAt), 10, 64)
-	s.a.ArchiveSize, s.a.FlushBytes = 256<<10, 512<<10
-	s.a.Library, s.a.Events = killingLibrary{s.lib, k}, k
-	owner, err := archiver.ThisProcess()
-	must(t, err)
-	unfinished, err := s.a.Unfinished(t.Context())
-	must(t, err)
-	for _, j := range unfinished {
-		_, err := s.a.Resume(t.Context(), j, owner, nil, false)
-		must(t, err)
-	}
-	if _, err := s.a.Run(t.Context(), owner, nil); err != nil && !errors.Is(err, archiver.ErrNothingQueued) {
-		t.Fatal(err)
-	}
-	fmt.Printf("operations: %d\n", k.seen.Load())
-}
-
-// child runs TestCrashChild in a process of its own; it tells whether that came to its end, and after how many operations.
-func (s *site) child(at int64) (operations int64, finished bool) {
-	s.t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestCrashChild$")
-	cmd.Env = append(os.Environ(), crashDir+"="+s.dir, crashAt+"="+strconv.FormatInt(at, 10))
-	out, err := cmd.CombinedOutput()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL {
-		return 0, false
-	}
-	if err != nil {
-		s.t.Fatalf("killed at operation %d before: %v\n%s", at, err, out)
-	}
-	for _, line := range strings.Split(string(out), "\n") {
-		if n, ok := strings.CutPrefix(line, "operations: "); ok {
-			operations, err = strconv.ParseInt(n, 10, 64)
-			must(s.t, err)
-		}
-	}
-	return operations, true
-}
-
-func crashSite(t *testing.T) *site {
-	s := newSite(t, 64<<20)
-	s.observations(8, 100_000)
-	s.queue("pot1:/obs/zen.*.uv")
-	s.close()
-	return s
-}
-
-func TestCrashMatrix(t *testing.T) {
-	total, _ := crashSite(t).child(0)
-	if total < 50 {
-		t.Fatalf("a whole run has only %d operations", total)
-	}
-	step := max(1, total/crashes)
-	for at := int64(1); at <= total; at += step {
-		t.Run(fmt.Sprintf("killed at %d", at), func(t *testing.T) {
-			t.Parallel()
-			s := crashSite(t)
-			if _, finished := s.child(at); finished {
-				// The two writers' order is not fixed: this run had fewer operations before its end.
-				s.checkAll()
-				return
-			}
-			for again := at / 2; ; again = 0 { // once more soon after, then to the end
-				if _, finished := s.child(again); finished && again == 0 {
-					break
-				}
-			}
-			s.checkAll()
-		})
-	}
-}
-
-// crashes is about how many places of a run TestCrashMatrix kills at.
-const crashes = 40
 
 // checkAll compares both cartridges of every pair with the sources and the ledger: nothing lost, nothing doubled, nothing
 // untrue.
