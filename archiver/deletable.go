@@ -8,6 +8,7 @@ import (
 	"iter"
 
 	"twintape/internal/ledger"
+	"twintape/sources"
 )
 
 // ErrCleared says that an item that may be cleared is not at its source any more.
@@ -45,6 +46,9 @@ func (a *Archiver) stillSame(ctx context.Context, it ledger.Item) error {
 		return err
 	}
 	if _, err := src.Stat(ctx, it.Path); errors.Is(err, fs.ErrNotExist) {
+		if _, err := src.Stat(ctx, "/"); err != nil { // not the item is gone, but the host's disk
+			return fmt.Errorf("%w: %w", sources.ErrUnavailable, err)
+		}
 		return fmt.Errorf("%s:%s %w", it.Host, it.Path, ErrCleared)
 	}
 	archived, err := a.Ledger.ItemMembers(ctx, it.ID)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,6 +13,7 @@ import (
 	"twintape/internal/config"
 	"twintape/internal/event"
 	"twintape/internal/exitcode"
+	"twintape/internal/hold"
 	"twintape/internal/lock"
 )
 
@@ -26,7 +28,7 @@ func newArchiveCommand(a *app) *cobra.Command {
 			"pass, reads both back at once after a reload, and records each step in the ledger. Ctrl-C ends the writing at the next archive border, with the tapes closed\n" +
 			"properly; a second one ends it at once.\n\n" +
 			"Exit codes: 0 archived; 1 failed, or some items failed and the rest is archived; 3 nothing is queued; 4 a tape\n" +
-			"did not give back what was written; 5 another run is under way; 6 no blank tape, drive or library is available.",
+			"did not give back what was written; 5 a hold is set, or another run is under way; 6 no blank tape, drive or library is available.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if all && dryRun {
@@ -38,7 +40,7 @@ func newArchiveCommand(a *app) *cobra.Command {
 				return err
 			}
 			if !dryRun {
-				if err := a.onlyRun(cfg); err != nil {
+				if err := a.beginRun(cmd, cfg); err != nil {
 					return err
 				}
 			}
@@ -68,6 +70,21 @@ func newArchiveCommand(a *app) *cobra.Command {
 // besideRing is the memory in bytes that a run may take beside archive.memory before garbage is collected harder: the
 // collector would else let it grow to the ring's size before it looks.
 const besideRing = 96 << 20
+
+// beginRun makes this process the only one that runs jobs, unless a hold stands, and begins the run's log.
+func (a *app) beginRun(cmd *cobra.Command, cfg *config.Config) error {
+	if err := notHeld(cfg.StateDir); err != nil {
+		return err
+	}
+	if err := a.onlyRun(cfg); err != nil {
+		return err
+	}
+	var err error
+	if a.runLog, err = openRunLog(cfg.StateDir, cmd.Name()); err != nil {
+		a.log.Warnf("the run's log file: %v; the run goes on without it", err)
+	}
+	return nil
+}
 
 // onlyRun makes this process the only one that runs jobs.
 func (a *app) onlyRun(cfg *config.Config) error {
@@ -145,14 +162,30 @@ func (a *app) archive(cmd *cobra.Command, ar *archiver.Archiver, all bool) error
 // runJob runs one job, shows how it goes, prints its report, and returns the items that failed.
 func (a *app) runJob(cmd *cobra.Command, ar *archiver.Archiver, job func() (*archiver.Report, error)) ([]archiver.FailedItem, error) {
 	a.inJob.Store(true)
-	face := newFace(a.log, cmd.ErrOrStderr())
+	face := a.face(cmd.ErrOrStderr())
 	ar.Events = face
 	r, err := job()
 	face.Close() // the report comes below what it shows
+	if archiver.NeedsHuman(err) {
+		err = errors.Join(err, a.setHold(r, err))
+	}
 	if r == nil {
 		return nil, err
 	}
-	return r.Failed, errors.Join(err, a.printReport(cmd.OutOrStdout(), r))
+	return r.Failed, errors.Join(err, a.printReport(a.reportTo(cmd.OutOrStdout()), r))
+}
+
+// setHold keeps later runs from starting until somebody has looked.
+func (a *app) setHold(r *archiver.Report, why error) error {
+	by := "a run"
+	if r != nil {
+		by = fmt.Sprintf("job %d", r.Job.ID)
+	}
+	_, set, err := hold.Set(a.cfg.StateDir, strings.ReplaceAll(why.Error(), "\n", "; "), by)
+	if err == nil && set {
+		a.log.Warn("a hold is set: no run starts until somebody has looked and said `twintape unhold`")
+	}
+	return err
 }
 
 // stopping tells whether the operator wants to stop.

@@ -79,7 +79,7 @@ func TestLines(t *testing.T) {
 		c.Time = began.Add(time.Duration(i) * time.Second)
 		l.Emit(writing(int64(i) * 10e6))
 	}
-	l.Emit(event.Flushed{Archive: 3, Took: 1500 * time.Millisecond})
+	l.Emit(event.Flushed{Archive: 3, Positions: [2]int64{9, 9}, Took: 1500 * time.Millisecond})
 	l.Emit(event.ItemFailed{Host: "pot1", Path: "/a\x1b[2Jb\n", Reason: "it shrank"})
 	l.Emit(event.LeftOut{Host: "pot1", Path: "/s", Type: "socket"})
 	l.Emit(event.Mismatch{Barcode: "PAPR1001", What: "PAPR1001: md5 differs"})

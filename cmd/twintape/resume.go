@@ -32,7 +32,7 @@ func newResumeCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.onlyRun(cfg); err != nil {
+			if err := a.beginRun(cmd, cfg); err != nil {
 				return err
 			}
 			ar, err := a.archiver(ctx, true, event.Discard)

@@ -34,6 +34,7 @@ type app struct {
 	inJob      atomic.Bool     // there are safe points to stop at; else the first signal cancels the command's context
 
 	log     *logrus.Logger
+	runLog  *runLog // nil unless a run is logged to a file
 	cfg     *config.Config
 	closers []func() error
 }
@@ -69,7 +70,7 @@ func newRootCommand(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exitcode.With(exitcode.Usage, err) })
 	root.AddCommand(
 		newInitCommand(a), newLsCommand(a), newCatCommand(a),
-		newQueueCommand(a), newArchiveCommand(a), newResumeCommand(a), newAbortCommand(a), newJobsCommand(a), newDeletableCommand(a), newTapesCommand(a), newVerifyCommand(a), newFindCommand(a),
+		newQueueCommand(a), newArchiveCommand(a), newResumeCommand(a), newAbortCommand(a), newHoldCommand(a), newUnholdCommand(a), newJobsCommand(a), newDeletableCommand(a), newTapesCommand(a), newDrivesCommand(a), newVerifyCommand(a), newFindCommand(a), newCopiesCommand(a),
 		newVersionCommand(a),
 	)
 	usage(root)
@@ -95,6 +96,9 @@ func usage(cmd *cobra.Command) {
 func (a *app) close(err error) error {
 	for i := len(a.closers) - 1; i >= 0; i-- {
 		err = errors.Join(err, a.closers[i]())
+	}
+	if a.runLog != nil {
+		err = errors.Join(err, a.runLog.end(err))
 	}
 	return err
 }
@@ -182,6 +186,7 @@ func (a *app) archiver(ctx context.Context, withLibrary bool, events event.Sink)
 		Settings: archiver.Settings{
 			ArchiveSize: cfg.Archive.ArchiveSize, RecordSize: cfg.Archive.RecordSize, FlushBytes: cfg.Archive.FlushBytes,
 			Memory: cfg.Archive.Memory, Sides: cfg.Archive.Sides, Sample: cfg.Verify.Sample, SwapDrives: cfg.Verify.SwapDrives,
+			Single:  cfg.Archive.OnDriveFailure == "single",
 			Scratch: cfg.StateDir,
 		},
 		Events: events,
@@ -208,6 +213,8 @@ func withCode(err error) error {
 		return err
 	}
 	var noTape *archiver.NoTapeError
+	var drives *archiver.DrivesError
+	var absent *archiver.AbsentError
 	var mismatch *archiver.MismatchError
 	var pattern *sources.PatternError
 	switch {
@@ -217,7 +224,7 @@ func withCode(err error) error {
 		return exitcode.With(exitcode.Nothing, err)
 	case errors.Is(err, lock.ErrHeld), errors.Is(err, ledger.ErrClaimed):
 		return exitcode.With(exitcode.Held, err)
-	case errors.As(err, &noTape), errors.Is(err, tape.ErrBusy), errors.Is(err, tape.ErrNoMedium), errors.Is(err, sources.ErrUnavailable):
+	case errors.As(err, &noTape), errors.As(err, &drives), errors.As(err, &absent), errors.Is(err, tape.ErrBusy), errors.Is(err, tape.ErrNoMedium), errors.Is(err, sources.ErrUnavailable):
 		return exitcode.With(exitcode.Unavailable, err)
 	case errors.As(err, &pattern), errors.Is(err, doublestar.ErrBadPattern), errors.Is(err, sources.ErrUnknownHost):
 		return exitcode.With(exitcode.Usage, err)

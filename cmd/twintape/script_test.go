@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -8,14 +9,17 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"twintape/internal/ledger"
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"twintape": func() { os.Exit(run()) }})
 }
 
-// TestScript runs the sessions at the command line in testdata/script. They have one command more than testscript's own:
-// "exits N COMMAND..." runs a command and wants that exit code.
+// TestScript runs the sessions at the command line in testdata/script. They have two commands more than testscript's own:
+// "exits N COMMAND..." runs a command and wants that exit code; "fault BARCODE SERIAL" has job 1 see a tape fail in a drive,
+// which virtual drives never do.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -27,8 +31,19 @@ func TestScript(t *testing.T) {
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // else each command sleeps for a second at its end
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "fault": recordFault},
 	})
+}
+
+func recordFault(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: fault BARCODE SERIAL")
+	}
+	l, err := ledger.Open(context.Background(), ts.MkAbs("site/ledger.db"), ledger.Options{})
+	ts.Check(err)
+	_, err = l.RecordFault(context.Background(), ledger.Fault{Job: 1, Barcode: args[0], Drive: args[1], What: "the drive reports a hardware fault"})
+	ts.Check(err)
+	ts.Check(l.Close())
 }
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {

@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"twintape/internal/exitcode"
 	"twintape/internal/ledger"
+	"twintape/internal/tape/virtual"
 )
 
 func newTapesCommand(a *app) *cobra.Command {
@@ -29,7 +32,7 @@ func newTapesCommand(a *app) *cobra.Command {
 			for _, t := range tapes {
 				twins[fmt.Sprint(t.Pair, t.Side)] = t.Barcode
 			}
-			rows := newTable(cmd.OutOrStdout(), "BARCODE", "STATE", "USED", "CAPACITY", "WRITTEN", "TWIN", "WHY")
+			rows := newTable(cmd.OutOrStdout(), "BARCODE", "STATE", "USED", "CAPACITY", "WRITTEN", "TWIN", "NOTE")
 			for _, t := range tapes {
 				twin, used := "-", "-"
 				if t.Pair != "" {
@@ -42,7 +45,7 @@ func newTapesCommand(a *app) *cobra.Command {
 				if a.json {
 					err = printJSON(cmd.OutOrStdout(), tapeJSON(t))
 				} else {
-					err = rows.row(t.Barcode, string(t.State), used, size(t.Capacity), written, twin, escaped(t.Why))
+					err = rows.row(t.Barcode, string(t.State), used, size(t.Capacity), written, twin, escaped(tapeNote(t)))
 				}
 				if err != nil {
 					return err
@@ -51,12 +54,27 @@ func newTapesCommand(a *app) *cobra.Command {
 			return rows.flush()
 		},
 	}
-	cmd.AddCommand(newTapesShowCommand(a), newTapesAddCommand(a), newTapesRetireCommand(a))
+	cmd.AddCommand(newTapesShowCommand(a), newTapesAddCommand(a), newTapesRetireCommand(a), newTapesTrustCommand(a))
 	return cmd
 }
 
+// tapeNote is what there is to say of a tape beside its state.
+func tapeNote(t ledger.Tape) string {
+	var notes []string
+	if t.Why != "" {
+		notes = append(notes, t.Why)
+	}
+	if t.Diverged {
+		notes = append(notes, "its twin does not hold the same")
+	}
+	if t.Full {
+		notes = append(notes, "full")
+	}
+	return strings.Join(notes, "; ")
+}
+
 func tapeJSON(t ledger.Tape) map[string]any {
-	line := map[string]any{"barcode": t.Barcode, "state": t.State, "capacity": t.Capacity, "used": t.Used}
+	line := map[string]any{"barcode": t.Barcode, "state": t.State, "capacity": t.Capacity, "used": t.Used, "full": t.Full, "diverged": t.Diverged}
 	if t.Pair != "" {
 		line["uuid"], line["pair"], line["side"], line["record_size"] = t.UUID, t.Pair, t.Side, t.RecordSize
 		line["written"] = t.Written.UTC().Format(time.RFC3339)
@@ -98,6 +116,10 @@ func newTapesAddCommand(a *app) *cobra.Command {
 			}
 			var faults error
 			for _, barcode := range args {
+				if !virtual.ValidBarcode(barcode) {
+					faults = errors.Join(faults, exitcode.With(exitcode.Usage, fmt.Errorf("%q is no barcode: letters, digits, - and _", barcode)))
+					continue
+				}
 				if _, err := lib.Capacity(barcode); err != nil { // it does not hold it
 					if err := lib.AddCartridge(barcode, n); err != nil {
 						faults = errors.Join(faults, err)
@@ -158,7 +180,7 @@ func newTapesRetireCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if t.State == ledger.TapeWritten || t.Job != 0 {
+			if t.Pair != "" || t.Job != 0 {
 				return fmt.Errorf("tape %s is in use (%s): only tapes that hold no copies can be retired", t.Barcode, t.State)
 			}
 			return withCode(l.SetTapeState(cmd.Context(), t.Barcode, ledger.TapeRetired, why))

@@ -49,7 +49,7 @@ type held struct {
 	*cartridge
 	id, pair int64
 	uuid     string
-	doubted  bool // no copy on it counts
+	doubted  bool                        // no copy on it counts
 	files    map[int64]map[string][]byte // tar members by the tape file's first block
 }
 

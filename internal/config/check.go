@@ -29,6 +29,8 @@ type rawConfig struct {
 		FlushBytes  size     `toml:"flush_bytes"`
 		Memory      size     `toml:"memory"`
 		Sides       []string `toml:"sides"`
+
+		OnDriveFailure string `toml:"on_drive_failure"`
 	} `toml:"archive"`
 	Verify struct {
 		Sample         float64 `toml:"sample"`
@@ -57,6 +59,7 @@ func defaults() rawConfig {
 	r.Archive.FlushBytes = 32e9
 	r.Archive.Memory = 1 << 30
 	r.Archive.Sides = []string{"PAPR1*", "PAPR2*"}
+	r.Archive.OnDriveFailure = "stop"
 	r.Verify.Sample = 0.25
 	r.Verify.DeletableAfter = "full"
 	return r
@@ -76,7 +79,7 @@ var later = map[string]string{
 var known = []string{
 	"state_dir", "ledger", "ledger.driver", "ledger.path", "library", "library.kind", "library.dir", "library.timing",
 	"host", "host.name", "host.aliases", "host.source", "host.address", "host.user", "host.identity_file", "host.known_hosts", "host.root",
-	"archive", "archive.archive_size", "archive.record_size", "archive.flush_bytes", "archive.memory", "archive.sides",
+	"archive", "archive.archive_size", "archive.record_size", "archive.flush_bytes", "archive.memory", "archive.sides", "archive.on_drive_failure",
 	"verify", "verify.sample", "verify.deletable_after", "verify.swap_drives",
 }
 
@@ -250,6 +253,9 @@ func (c *checker) archive(r *rawConfig, out *Config) {
 	}
 	if least := max(16<<20, minRecords*int64(a.RecordSize)); int64(a.Memory) < least {
 		c.fault("archive.memory", "is %s: use at least %s", bytes(int64(a.Memory)), bytes(least))
+	}
+	if out.Archive.OnDriveFailure = a.OnDriveFailure; a.OnDriveFailure != "stop" && a.OnDriveFailure != "single" {
+		c.fault("archive.on_drive_failure", "is %q: use \"stop\", or \"single\" to finish one tape when the other's drive fails", a.OnDriveFailure)
 	}
 	if len(a.Sides) != 2 {
 		c.fault("archive.sides", "needs two patterns of barcodes, such as [\"PAPR1*\", \"PAPR2*\"]")

@@ -54,6 +54,8 @@ type Archive struct {
 	FlushBytes  int64
 	Memory      int64
 	Sides       [2]string
+
+	OnDriveFailure string // "stop" both tapes, or finish a "single" one
 }
 
 // Verify says how much is read back, and when an item may be deleted.

@@ -23,7 +23,7 @@ func TestDefaults(t *testing.T) {
 	want := &Config{
 		File: "/site/twintape.toml", StateDir: "/site/state", Ledger: Ledger{Path: "/site/state/ledger.db"},
 		Library: Library{Dir: "/site/tapes", Timing: "none"},
-		Archive: Archive{ArchiveSize: 12e9, RecordSize: 512 << 10, FlushBytes: 32e9, Memory: 1 << 30, Sides: [2]string{"PAPR1*", "PAPR2*"}},
+		Archive: Archive{ArchiveSize: 12e9, RecordSize: 512 << 10, FlushBytes: 32e9, Memory: 1 << 30, Sides: [2]string{"PAPR1*", "PAPR2*"}, OnDriveFailure: "stop"},
 		Verify:  Verify{Sample: 0.25, DeletableAfter: "full"},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -37,7 +37,7 @@ func TestEverything(t *testing.T) {
 state_dir = "/var/lib/twintape"
 ledger = { driver = "sqlite", path = "l.db" }
 library = { kind = "virtual", dir = "/srv/tapes", timing = "lto5" }
-archive = { archive_size = "1 GB", record_size = 1048576, flush_bytes = "4 GiB", memory = "64 MiB", sides = ["A*", "B*"] }
+archive = { archive_size = "1 GB", record_size = 1048576, flush_bytes = "4 GiB", memory = "64 MiB", sides = ["A*", "B*"], on_drive_failure = "single" }
 verify = { sample = 1, deletable_after = "sample", swap_drives = true }
 [[host]]
 name = "pot1"
@@ -73,7 +73,7 @@ source = "sftp"
 			},
 			{Name: "pot6", Source: "sftp", Address: "pot6", Root: "/"},
 		},
-		Archive: Archive{ArchiveSize: 1e9, RecordSize: 1 << 20, FlushBytes: 4 << 30, Memory: 64 << 20, Sides: [2]string{"A*", "B*"}},
+		Archive: Archive{ArchiveSize: 1e9, RecordSize: 1 << 20, FlushBytes: 4 << 30, Memory: 64 << 20, Sides: [2]string{"A*", "B*"}, OnDriveFailure: "single"},
 		Verify:  Verify{Sample: 1, DeletableAfter: "sample", SwapDrives: true},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -143,6 +143,7 @@ func TestFaults(t *testing.T) {
 		{"small archives", start + "[archive]\narchive_size = 1\n", ":6: archive.archive_size: is 1 B: use at least 1 MiB"},
 		{"small flushes", start + "[archive]\nflush_bytes = 1\n", ":6: archive.flush_bytes: is 1 B: use at least 1 MiB"},
 		{"small memory", start + "[archive]\nmemory = \"15 MiB\"\n", ":6: archive.memory: is 15 MiB: use at least 16 MiB"},
+		{"drive failure", start + "[archive]\non_drive_failure = \"go on\"\n", `:6: archive.on_drive_failure: is "go on": use "stop", or "single"`},
 		{"one side", start + "[archive]\nsides = [\"A*\"]\n", ":6: archive.sides: needs two patterns"},
 		{"same sides", start + "[archive]\nsides = [\"A*\", \"A*\"]\n", `:6: archive.sides: a barcode can match both "A*" and "A*"`},
 		{"sides that overlap", start + "[archive]\nsides = [\"PAPR*\", \"PAPR2*\"]\n", `:6: archive.sides: a barcode can match both "PAPR*" and "PAPR2*"`},

@@ -25,7 +25,7 @@ var sentences = [...]string{
 	Usage:       "the command line or the configuration is wrong",
 	Nothing:     "there is nothing to do",
 	Mismatch:    "verification found a mismatch",
-	Held:        "another run has the lock",
+	Held:        "held: a hold is set, or another run has the lock",
 	Unavailable: "the library, a drive, a tape or a host is not available",
 }
 

@@ -36,7 +36,7 @@ func TestHelp(t *testing.T) {
   2  the command line or the configuration is wrong
   3  there is nothing to do
   4  verification found a mismatch
-  5  another run has the lock
+  5  held: a hold is set, or another run has the lock
   6  the library, a drive, a tape or a host is not available
 `
 	if got := exitcode.Help(); got != want {

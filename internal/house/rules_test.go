@@ -40,6 +40,7 @@ var rules = map[string]rule{
 	"internal/event":                {nil, "facts that any face can show"},
 	"internal/exitcode":             {nil, "what scripts rely on"},
 	"internal/fault":                {[]string{"internal/tape"}, "faults wrap the interface, whatever is behind it"},
+	"internal/hold":                 {nil, "a file that any command may look at"},
 	"internal/house":                {nil, "it only looks"},
 	"internal/lock":                 {nil, "the kernel's locks"},
 	"internal/observation":          {[]string{"internal/digest"}, "made-up input is made apart from what reads it"},

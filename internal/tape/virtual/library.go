@@ -115,6 +115,9 @@ func Open(dir string) (*Library, error) {
 
 var barcodes = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$`)
 
+// ValidBarcode tells whether a virtual cartridge may be called so.
+func ValidBarcode(s string) bool { return barcodes.MatchString(s) }
+
 // check refuses what no library can be like.
 func (l *Library) check() error {
 	seen, at := make(map[string]bool), make(map[tape.Element]string)
