@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -28,8 +29,10 @@ func TestScript(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("TWINTAPE_CONFIG", "site/twintape.toml")
+			etc, err := filepath.Abs("../../etc")
+			env.Setenv("ETC", etc)
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // else each command sleeps for a second at its end
-			return nil
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "fault": recordFault},
 	})
