@@ -18,7 +18,7 @@ import (
 // lies in the library; else the blank tape with the lowest barcode of each side.
 func (a *Archiver) choose(ctx context.Context, waiting []ledger.Item) ([2]ledger.Tape, error) {
 	var none [2]ledger.Tape
-	elements, err := a.Library.Changer().Inventory(ctx)
+	elements, err := changer(a.Library).Inventory(ctx)
 	if err != nil {
 		return none, err
 	}
@@ -89,6 +89,9 @@ func (a *Archiver) chooseBlank(ctx context.Context, inside map[string]bool) ([2]
 	return pair, nil
 }
 
+// changer is a library's changer, which hangs nobody.
+func changer(lib tape.Library) tape.Changer { return tape.LimitedChanger(lib.Changer()) }
+
 // Loaded is a cartridge in a drive of ours.
 type Loaded struct {
 	Barcode string
@@ -138,7 +141,7 @@ func Load(ctx context.Context, lib tape.Library, barcodes []string, drives []int
 
 // clearDrives puts away what an earlier run, or somebody else, left in the drives.
 func clearDrives(ctx context.Context, lib tape.Library, barcodes []string, drives []int) error {
-	elements, err := lib.Changer().Inventory(ctx)
+	elements, err := changer(lib).Inventory(ctx)
 	if err != nil {
 		return err
 	}
@@ -159,7 +162,7 @@ func clearDrives(ctx context.Context, lib tape.Library, barcodes []string, drive
 }
 
 func load(ctx context.Context, lib tape.Library, barcode string, number int) (*Loaded, error) {
-	elements, err := lib.Changer().Inventory(ctx)
+	elements, err := changer(lib).Inventory(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +178,7 @@ func load(ctx context.Context, lib tape.Library, barcode string, number int) (*L
 		return nil, err
 	}
 	drive := tape.Limited(open)
-	if err := lib.Changer().Load(ctx, at.Number, number); err != nil {
+	if err := changer(lib).Load(ctx, at.Number, number); err != nil {
 		err = &TapeError{Barcode: barcode, Drive: drive.Name(), Err: fmt.Errorf("loading it: %w", err)}
 		return nil, errors.Join(err, drive.Close())
 	}
@@ -196,7 +199,7 @@ func (l *Loaded) unload(ctx context.Context, lib tape.Library) error {
 		return err
 	}
 	slot := l.slot
-	elements, err := lib.Changer().Inventory(ctx)
+	elements, err := changer(lib).Inventory(ctx)
 	if err != nil {
 		return err
 	}
@@ -206,7 +209,7 @@ func (l *Loaded) unload(ctx context.Context, lib tape.Library) error {
 			return errors.New("no slot is free: take a cartridge out")
 		}
 	}
-	return lib.Changer().Unload(ctx, l.Number, home.Number)
+	return changer(lib).Unload(ctx, l.Number, home.Number)
 }
 
 func find(elements []tape.Element, is func(tape.Element) bool) *tape.Element {

@@ -15,11 +15,13 @@ const (
 	dataTime  = 40 * time.Minute
 	flushTime = time.Hour
 	askTime   = 5 * time.Minute
+
+	changeTime = 30 * time.Minute // a cartridge's way, in a library that looks for its place anew
 )
 
-// HungError says that a drive did not answer in time.
+// HungError says that a drive, or the changer, did not answer in time.
 type HungError struct {
-	Drive string
+	Drive string // or "the changer"
 	Op    string
 	After time.Duration
 }
@@ -32,17 +34,23 @@ func (e *HungError) Error() string {
 // Limited gives every operation of a drive the time that a real one may need; then the error is a *HungError, and the drive
 // answers ErrBusy until the operation that hangs has ended after all. The buffer of a record that was given up may be touched
 // until then: its owner must not use it again.
-func Limited(d Drive) Drive { return &limited{Drive: d} }
+func Limited(d Drive) Drive { return &limited{Drive: d, device: device{name: d.Name}} }
 
 type limited struct {
 	Drive
+	device
+}
+
+// device is what answers one call at a time.
+type device struct {
+	name func() string
 	busy atomic.Bool // an operation is under way, perhaps one that was given up
 }
 
 // call runs an operation in its own goroutine, which owns it until it ends.
-func (l *limited) call(ctx context.Context, op string, limit time.Duration, f func(ctx context.Context) error) error {
+func (l *device) call(ctx context.Context, op string, limit time.Duration, f func(ctx context.Context) error) error {
 	if l.busy.Load() {
-		return fmt.Errorf("%s: %w: an operation that was given up has not ended", l.Name(), ErrBusy)
+		return fmt.Errorf("%s: %w: an operation that was given up has not ended", l.name(), ErrBusy)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -66,7 +74,7 @@ func (l *limited) call(ctx context.Context, op string, limit time.Duration, f fu
 			return ctx.Err()
 		}
 	case <-timer.C:
-		return &HungError{Drive: l.Name(), Op: op, After: limit}
+		return &HungError{Drive: l.name(), Op: op, After: limit}
 	}
 }
 
@@ -143,4 +151,41 @@ func (l *limited) Position(ctx context.Context) (Position, error) {
 	default:
 		return Position{}, err
 	}
+}
+
+// LimitedChanger gives every move of a changer the time that a real one may need; then the error is a *HungError.
+func LimitedChanger(c Changer) Changer { return limitedChanger{c} }
+
+type limitedChanger struct{ Changer }
+
+func (l limitedChanger) call(ctx context.Context, op string, f func(ctx context.Context) error) error {
+	d := device{name: func() string { return "the changer" }} // it is safe for concurrent use
+	return d.call(ctx, op, changeTime, f)
+}
+
+func (l limitedChanger) Inventory(ctx context.Context) ([]Element, error) {
+	got := make(chan []Element, 1)
+	err := l.call(ctx, "inventory", func(ctx context.Context) error {
+		elements, err := l.Changer.Inventory(ctx)
+		got <- elements
+		return err
+	})
+	select {
+	case elements := <-got:
+		return elements, err
+	default: // it was given up
+		return nil, err
+	}
+}
+
+func (l limitedChanger) Load(ctx context.Context, slot, drive int) error {
+	return l.call(ctx, "load", func(ctx context.Context) error { return l.Changer.Load(ctx, slot, drive) })
+}
+
+func (l limitedChanger) Unload(ctx context.Context, drive, slot int) error {
+	return l.call(ctx, "unload", func(ctx context.Context) error { return l.Changer.Unload(ctx, drive, slot) })
+}
+
+func (l limitedChanger) Transfer(ctx context.Context, from, to Element) error {
+	return l.call(ctx, "transfer", func(ctx context.Context) error { return l.Changer.Transfer(ctx, from, to) })
 }
