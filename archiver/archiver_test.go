@@ -32,7 +32,7 @@ func newSite(t testing.TB, capacity int64) *site {
 	dir := t.TempDir()
 	must(t, os.Mkdir(filepath.Join(dir, "data"), 0o755))
 	tapes := filepath.Join(dir, "tapes")
-	must(t, virtual.Create(tapes, virtual.Options{Drives: 2, Slots: 10}))
+	must(t, virtual.Create(tapes, virtual.Options{Drives: 2, Slots: 10, ImportExport: 1}))
 	lib, err := virtual.Open(tapes)
 	must(t, err)
 	led, err := ledger.Create(t.Context(), filepath.Join(dir, "ledger.db"))

@@ -335,6 +335,7 @@ func (a *audit) items() error {
 			JOIN flushes f ON f.id = c.flush WHERE v.tape <> c.tape OR v.good = 0 OR v.began < f.flushed`: "counts as verified by what did not verify it",
 		`SELECT i.host, i.path FROM items i JOIN copies c ON c.item = i.id WHERE c.verification IS NOT NULL AND (c.damaged = 1 OR c.bad <> '')`: "counts, although its copy is bad",
 		`SELECT i.host, i.path FROM items i JOIN archive_items ai ON ai.item = i.id JOIN archives a ON a.id = ai.archive
+			JOIN copies c ON c.item = i.id AND c.archive = a.id AND c.damaged = 0 AND c.tape = (SELECT MIN(x.tape) FROM copies x WHERE x.item = i.id AND x.archive = a.id)
 			WHERE ai.bad = '' AND a.flushed <> 0 GROUP BY i.id HAVING COUNT(*) > 1`: "was written twice",
 		`SELECT i.host, i.path FROM items i JOIN archive_items ai ON ai.item = i.id JOIN archives a ON a.id = ai.archive
 			WHERE ai.bad = '' AND a.flushed <> 0 AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.item = i.id AND c.archive = a.id)`: "is on tape, and has no copy",

@@ -49,7 +49,7 @@ func (l *Ledger) find(ctx context.Context, glob string) iter.Seq2[Found, error] 
 			return
 		}
 		condition, args := p.condition()
-		for it, err := range l.selectItems(ctx, l.db, condition+" AND EXISTS (SELECT 1 FROM copies c WHERE c.item = i.id)", args...) {
+		for it, err := range l.selectItems(ctx, l.db, condition+" AND "+undamaged, args...) {
 			if err != nil {
 				yield(Found{}, err)
 				return

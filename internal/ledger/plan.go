@@ -96,7 +96,7 @@ func planItems(ctx context.Context, tx *sql.Tx, job, archive int64, items []cata
 		var path []byte
 		var holder int64
 		var onTape bool
-		err := tx.QueryRowContext(ctx, `SELECT i.host, i.path, COALESCE(cl.job, 0), EXISTS (SELECT 1 FROM copies c WHERE c.item = i.id)
+		err := tx.QueryRowContext(ctx, `SELECT i.host, i.path, COALESCE(cl.job, 0), `+undamaged+`
 			FROM items i LEFT JOIN claims cl ON cl.kind = 'item' AND cl.target = i.id WHERE i.id = ?`, it.ID).
 			Scan(&host, &path, &holder, &onTape)
 		switch {
@@ -111,6 +111,15 @@ func planItems(ctx context.Context, tx *sql.Tx, job, archive int64, items []cata
 		}
 		if _, err := exec(ctx, tx, "INSERT INTO claims (kind, target, job) VALUES ('item', ?, ?)", it.ID, job); err != nil {
 			return err
+		}
+		// Copies that are all damaged are given up for good now: what is archived anew may be another version of it.
+		for _, statement := range []string{
+			"UPDATE archive_items SET item = NULL WHERE item = ? AND archive IN (SELECT c.archive FROM copies c WHERE c.item = archive_items.item)",
+			"DELETE FROM copies WHERE item = ?",
+		} {
+			if _, err := exec(ctx, tx, statement, it.ID); err != nil {
+				return err
+			}
 		}
 		record := int64(0)
 		for i := range it.Entries {

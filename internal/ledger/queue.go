@@ -59,7 +59,7 @@ func (l *Ledger) Dequeue(ctx context.Context, ids []int64) ([]Item, error) {
 				removed = append(removed, it)
 			}
 			for _, statement := range []string{
-				"UPDATE archive_items SET item = NULL WHERE item", "DELETE FROM expected_md5s WHERE item", "DELETE FROM items WHERE id",
+				"UPDATE archive_items SET item = NULL WHERE item", "DELETE FROM copies WHERE item", "DELETE FROM expected_md5s WHERE item", "DELETE FROM items WHERE id",
 			} {
 				if _, err := exec(ctx, tx, statement+in, args...); err != nil {
 					return err
@@ -102,7 +102,7 @@ func (l *Ledger) FailItem(ctx context.Context, id int64, reason string) error {
 		if reason == "" {
 			return errors.New("a failure needs a reason")
 		}
-		n, err := exec(ctx, tx, "UPDATE items SET error = ? WHERE id = ? AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.item = ?)",
+		n, err := exec(ctx, tx, "UPDATE items SET error = ? WHERE id = ? AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.item = ? AND c.damaged = 0)",
 			text(reason), id, id)
 		if err == nil && n == 0 {
 			err = fmt.Errorf("it is %w, waiting", ErrNotFound)

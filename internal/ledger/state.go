@@ -18,6 +18,9 @@ const verifiedTwice = "((SELECT COUNT(*) FROM copies c WHERE c.item = i.id AND "
 // readTwice is the condition that item i was read back in full from two tapes.
 const readTwice = "((SELECT COUNT(*) FROM copies c WHERE c.item = i.id AND c.read_full = 1 AND " + good + ") >= 2)"
 
+// undamaged is the condition that item i has a copy that is not damaged. One that has only damaged copies waits again.
+const undamaged = "EXISTS (SELECT 1 FROM copies c WHERE c.item = i.id AND c.damaged = 0)"
+
 // itemQuery is the query of items with their state, which has no other definition than this one, and their copies, one
 // row a copy. %s takes conditions on i, whose columns are those of table items, state and job.
 func itemQuery(deletableAfter string) (string, error) {
@@ -38,7 +41,7 @@ FROM (
   SELECT i.*, COALESCE(cl.job, 0) AS job, CASE
     WHEN ` + deletable + ` THEN '` + string(Deletable) + `'
     WHEN ` + verifiedTwice + ` THEN '` + string(Archived) + `'
-    WHEN EXISTS (SELECT 1 FROM copies c WHERE c.item = i.id) THEN '` + string(Written) + `'
+    WHEN ` + undamaged + ` THEN '` + string(Written) + `'
     WHEN cl.job IS NOT NULL THEN '` + string(Claimed) + `'
     WHEN i.error <> '' THEN '` + string(Failed) + `'
     ELSE '` + string(Queued) + `' END AS state

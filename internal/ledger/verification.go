@@ -10,7 +10,7 @@ import (
 // RecordVerification records what reading a tape back found. A good one counts for the copies it lists. One that is not
 // good takes all copies on the tape out of the count, whatever was found of them before, and makes the tape suspect; only a
 // good verification in full brings them back, each copy that it lists as fully read, and the tape with them. Items all of
-// whose copies are damaged wait again with the reason; they are returned.
+// whose copies are damaged wait again with the reason; they are returned. Copies that were given up are passed over.
 func (l *Ledger) RecordVerification(ctx context.Context, v Verification) (requeued []Item, err error) {
 	err = l.update(ctx, "record a verification of tape "+v.Barcode, func(tx *sql.Tx) error {
 		t, err := tape(ctx, tx, v.Barcode)
@@ -50,7 +50,7 @@ func (l *Ledger) RecordVerification(ctx context.Context, v Verification) (requeu
 	return requeued, err
 }
 
-// requeueDamaged lets the items of a tape wait again of whose copies none is undamaged.
+// requeueDamaged says why the items of a tape wait again of whose copies none is undamaged.
 func (l *Ledger) requeueDamaged(ctx context.Context, tx *sql.Tx, tape int64) (items []Item, err error) {
 	for it, err := range l.selectItems(ctx, tx, `i.id IN (SELECT c.item FROM copies c WHERE c.tape = ? AND c.damaged = 1)
 			AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.item = i.id AND c.damaged = 0)`, tape) {
@@ -61,23 +61,14 @@ func (l *Ledger) requeueDamaged(ctx context.Context, tx *sql.Tx, tape int64) (it
 	}
 	for i := range items {
 		it := &items[i]
-		it.State, it.Error = Failed, "no copy of it is good:"
+		it.Error = "no copy of it is good:"
 		for _, c := range it.Copies {
 			it.Error += fmt.Sprintf(" on %s %s;", c.Barcode, c.Bad)
 		}
 		it.Error = text(it.Error[:len(it.Error)-1])
-		for _, statement := range []string{
-			"UPDATE archive_items SET bad = ? WHERE item = ? AND archive IN (SELECT c.archive FROM copies c WHERE c.item = archive_items.item)",
-			"UPDATE items SET error = ? WHERE id = ?",
-		} {
-			if _, err := exec(ctx, tx, statement, it.Error, it.ID); err != nil {
-				return nil, err
-			}
-		}
-		if _, err := exec(ctx, tx, "DELETE FROM copies WHERE item = ?", it.ID); err != nil {
+		if _, err := exec(ctx, tx, "UPDATE items SET error = ? WHERE id = ?", it.Error, it.ID); err != nil {
 			return nil, err
 		}
-		it.Copies = nil
 	}
 	return items, nil
 }
@@ -102,9 +93,6 @@ func countCopies(ctx context.Context, tx *sql.Tx, tape, id int64, v Verification
 	for _, c := range v.Copies {
 		if c.Bad != "" {
 			return fmt.Errorf("the verification is good, but the copy of item %d is bad: %s", c.Item, c.Bad)
-		}
-		if err := checkCopy(ctx, tx, c.Item, tape); err != nil {
-			return err
 		}
 		if c.Full && v.Sample >= 1 {
 			_, err = healed.ExecContext(ctx, id, c.Read, c.Item, tape)
@@ -134,9 +122,6 @@ func discountCopies(ctx context.Context, tx *sql.Tx, tape int64, v Verification)
 		return err
 	}
 	for _, c := range v.Copies {
-		if err := checkCopy(ctx, tx, c.Item, tape); err != nil {
-			return err
-		}
 		if c.Bad == "" {
 			continue
 		}
@@ -145,15 +130,6 @@ func discountCopies(ctx context.Context, tx *sql.Tx, tape int64, v Verification)
 		}
 	}
 	return nil
-}
-
-func checkCopy(ctx context.Context, tx *sql.Tx, item, tape int64) error {
-	var one int
-	err := tx.QueryRowContext(ctx, "SELECT 1 FROM copies WHERE item = ? AND tape = ?", item, tape).Scan(&one)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = fmt.Errorf("a copy of item %d on it is %w", item, ErrNotFound)
-	}
-	return err
 }
 
 // Verifications returns the history of a tape, the oldest first. What each found of single copies is not kept; Item.Copies
