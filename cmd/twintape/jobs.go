@@ -112,8 +112,11 @@ func newJobsShowCommand(a *app) *cobra.Command {
 
 func printJob(out io.Writer, j ledger.Job, checks []ledger.Verification) {
 	fmt.Fprintf(out, "job %d (%s): %s\n", j.ID, j.UUID, stepOf(j))
-	if j.Step == ledger.Stopped {
-		fmt.Fprintf(out, "stopped while %s: %s\n", j.Reached, escaped(j.Reason))
+	if j.Reason != "" {
+		fmt.Fprintf(out, "%s while %s: %s\n", j.Step, j.Reached, escaped(j.Reason))
+	}
+	if j.Lost != 0 {
+		fmt.Fprintf(out, "it went on without %s\n", j.Tapes[j.Lost-1])
 	}
 	if j.Tapes[0] != "" {
 		fmt.Fprintf(out, "tapes %s and %s\n", j.Tapes[0], j.Tapes[1])
@@ -137,6 +140,9 @@ func jobJSON(j ledger.Job) map[string]any {
 	}
 	if j.Reason != "" {
 		line["reason"] = j.Reason
+	}
+	if j.Lost != 0 {
+		line["lost"] = j.Tapes[j.Lost-1]
 	}
 	if !j.Ended.IsZero() {
 		line["ended"] = j.Ended.UTC().Format(time.RFC3339)

@@ -71,7 +71,14 @@ func (a *app) printReport(out io.Writer, r *archiver.Report) error {
 		fmt.Fprintf(out, ", written in %s (%s of data onto each)", took(r.Written), rate(r.Bytes, r.Written))
 	}
 	fmt.Fprintln(out)
-	if r.Verified > 0 {
+	if r.Lost != "" {
+		fmt.Fprintf(out, "  %s on one tape alone: it went on without %s\n", count(r.Single, "item"), r.Lost)
+	}
+	switch {
+	case r.Verified == 0:
+	case r.Lost != "":
+		fmt.Fprintf(out, "  the tape reloaded and read back, in %s\n", took(r.Verified))
+	default:
 		fmt.Fprintf(out, "  both tapes reloaded and read back at the same time, in %s\n", took(r.Verified))
 	}
 	for _, t := range r.Tapes {
@@ -104,6 +111,9 @@ func nextSteps(r *archiver.Report) []string {
 	if sampled && r.Good() {
 		steps = append(steps, fmt.Sprintf("a sample was read; `twintape verify --full %s %s` reads everything", r.Job.Tapes[0], r.Job.Tapes[1]))
 	}
+	if r.Lost != "" {
+		steps = append(steps, fmt.Sprintf("keep the originals: what has one copy needs a new twin in place of %s; `twintape copies` lists it", r.Lost))
+	}
 	if len(r.Failed) > 0 {
 		steps = append(steps, "mend what the failed items' reasons say, then `twintape archive` again; or `twintape queue rm` them")
 	}
@@ -120,10 +130,14 @@ func reportJSON(r *archiver.Report) map[string]any {
 			tapes = append(tapes, t)
 		}
 	}
-	return map[string]any{
-		"job": jobJSON(r.Job), "archived": r.Archived, "bytes": r.Bytes, "failed": failedJSON(r.Failed), "waiting": r.Waiting,
+	line := map[string]any{
+		"job": jobJSON(r.Job), "archived": r.Archived, "single": r.Single, "bytes": r.Bytes, "failed": failedJSON(r.Failed), "waiting": r.Waiting,
 		"written_seconds": r.Written.Seconds(), "verified_seconds": r.Verified.Seconds(), "tapes": tapes, "good": r.Good(),
 	}
+	if r.Lost != "" {
+		line["lost"] = r.Lost
+	}
+	return line
 }
 
 // printVerified prints what one tape's check read and found.

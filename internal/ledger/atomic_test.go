@@ -25,7 +25,7 @@ func openTest(t testing.TB) *Ledger {
 
 var tableNames = []string{
 	"pairs", "tapes", "jobs", "sessions", "items", "expected_md5s", "claims", "archives", "archive_crcs", "archive_items", "members",
-	"flushes", "verifications", "copies",
+	"flushes", "verifications", "copies", "faults",
 }
 
 // dump returns the content of all tables.
@@ -154,6 +154,19 @@ func TestErrorLeavesNothing(t *testing.T) {
 		{"SetTapeState", 1, func() error { return l.SetTapeState(ctx, "A", TapeSuspect, "x") }},
 		{"SetTapeMedium", 1, func() error { return l.SetTapeMedium(ctx, "A", "S", 1) }},
 		{"SetStep", 1, func() error { return l.SetStep(ctx, job.ID, Closing) }},
+		{"RecordFault", 1, func() error {
+			_, err := l.RecordFault(ctx, Fault{Job: job.ID, Barcode: "A", Drive: "D0", What: "broke"})
+			return err
+		}},
+		{"RecordFault", 2, func() error {
+			_, err := l.RecordFault(ctx, Fault{Job: job.ID, Barcode: "A", Drive: "D1", What: "broke"})
+			return err
+		}},
+		{"ClearTape", 3, func() error { return l.ClearTape(ctx, "A") }},
+		{"ClearDrive", 1, func() error { return l.ClearDrive(ctx, "D1") }},
+		{"Doubt", 2, func() error { return l.Doubt(ctx, "B", "overwritten") }},
+		{"LoseSide", 2, func() error { return l.LoseSide(ctx, job.ID, 2, "broke") }},
+		{"SetFull", 1, func() error { return l.SetFull(ctx, "p") }},
 		{"FinishJob", 3, func() error { return l.FinishJob(ctx, job.ID, Stopped, "x") }},
 	}
 	for _, c := range calls {

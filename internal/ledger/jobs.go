@@ -168,7 +168,7 @@ func checkLive(ctx context.Context, q querier, id int64) error {
 	if err != nil {
 		return err
 	}
-	if j.Step == Done || j.Step == Stopped {
+	if j.Step.Ends() {
 		return fmt.Errorf("job %d %w (%s)", id, ErrEnded, j.Step)
 	}
 	return nil

@@ -58,9 +58,9 @@ func testVerification(t *testing.T, fresh Fresh) {
 	b.states(ledger.Written, c)
 
 	for name, v := range map[string]ledger.Verification{
-		"good with a bad copy":   func() ledger.Verification { v := verification(r, 0, 1, true, a); v.Copies[0].Bad = "x"; return v }(),
-		"bad without a reason":   func() ledger.Verification { v := verification(r, 0, 1, true, a); v.Good = false; return v }(),
-		"an unknown tape":        {Barcode: "NONE", Good: true},
+		"good with a bad copy": func() ledger.Verification { v := verification(r, 0, 1, true, a); v.Copies[0].Bad = "x"; return v }(),
+		"bad without a reason": func() ledger.Verification { v := verification(r, 0, 1, true, a); v.Good = false; return v }(),
+		"an unknown tape":      {Barcode: "NONE", Good: true},
 	} {
 		if _, err := b.RecordVerification(b.ctx, v); err == nil {
 			t.Errorf("%s: recorded", name)
