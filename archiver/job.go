@@ -20,9 +20,11 @@ type job struct {
 	row     ledger.Job
 	chosen  [2]string  // barcodes, by side
 	tapes   [2]*Loaded // nil while not loaded, and for a side that is lost
+	aside   *Loaded    // the tape of a side that was lost, until it is put away
 	start   ledger.StartSession
 	session ledger.Session // as the ledger has it; its ID is 0 until the first archive is planned
 	record  int            // bytes of a record on these tapes
+	at      ledger.Step    // the step that was entered last
 	report  *Report
 	stop    <-chan struct{}
 
@@ -206,7 +208,7 @@ func (j *job) finish(ctx context.Context, err error) (*Report, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putAwayTime)
 	defer cancel()
 	if err != nil {
-		err = j.blame(ctx, err)
+		err = j.placed(ctx, j.foreign(ctx, j.blame(ctx, err)))
 	}
 	step, reason := j.outcome(err)
 	if errors.Is(err, errNothingLeft) {
@@ -252,6 +254,7 @@ func (j *job) enter(ctx context.Context, s ledger.Step) error {
 	if err := j.Ledger.SetStep(ctx, j.row.ID, s); err != nil {
 		return err
 	}
+	j.at = s
 	j.step(s, "")
 	return nil
 }
@@ -295,8 +298,15 @@ func (j *job) loadInto(ctx context.Context, barcodes []string, drives, sides []i
 	return nil
 }
 
+// putAway brings the tapes back to their slots. One that was lost may refuse: that is told, and stops nothing.
 func (j *job) putAway(ctx context.Context) error {
 	var err error
+	if l := j.aside; l != nil {
+		j.aside = nil
+		if err := l.PutAway(ctx, j.Library); err != nil {
+			j.Events.Emit(event.Note{Text: err.Error()})
+		}
+	}
 	for side, l := range j.tapes {
 		if l != nil {
 			err = errors.Join(err, l.PutAway(ctx, j.Library))

@@ -212,6 +212,9 @@ func runCell(t *testing.T, c cell, single bool, drive int) outcome {
 	s.a.Library = fault.New(t, c.make(drive)...).Library(s.lib)
 	r, err := s.run()
 	s.truthful(r)
+	if lost := r.Lost != ""; lost && r.Job.Step != ledger.Done {
+		t.Errorf("the job went on with one tape, and is %s: %v", r.Job.Step, err)
+	}
 	o := outcome{ended: string(r.Job.Step), held: "no"}
 	switch {
 	case r.Single > 0:

@@ -101,11 +101,69 @@ func broken(err error) bool {
 	return errors.Is(err, unix.EIO)
 }
 
-// overwritten tells whether a drive wrote at another place than it should have: it was reset, which took it to the
-// beginning of the tape, and went on from there. One that still stands at the beginning wrote nothing.
-func overwritten(err error) bool {
+// misplaced asks a drive that wrote, and whose job fails, where it stands. One that was reset without anybody's noticing went
+// to the beginning of the tape; if it went on from there, it destroyed what the ledger counts on, and its tape is taken out of
+// the count. One that still stands at the beginning wrote nothing. An error says that the drive, or the ledger, cannot be asked.
+func (j *job) misplaced(ctx context.Context, l *Loaded, why error) (bool, error) {
+	archives, err := j.flushedArchives(ctx)
+	if err != nil {
+		return false, err
+	}
+	least := j.session.Record
+	if len(archives) > 0 {
+		least = place{}.behind(archives).record
+	}
+	at, err := l.Drive.Position(ctx)
 	var position *stream.PositionError
-	return errors.As(err, &position) && position.Got > 0
+	if barcode, _ := j.culprit(why); barcode == l.Barcode && errors.As(why, &position) {
+		at.Block, least, err = position.Got, position.Want, nil
+	}
+	if err != nil || at.Block == 0 || at.Block >= least {
+		return false, err
+	}
+	return true, j.Ledger.Doubt(ctx, l.Barcode, fmt.Sprintf("its drive stood at block %d after it had written up to block %d: "+
+		"what the tape held may be overwritten", at.Block, least))
+}
+
+// placed makes sure, when the writing failed, that no copies count which are overwritten. Both drives are asked: what made
+// one fail may have reset the other.
+func (j *job) placed(ctx context.Context, err error) error {
+	if j.at != ledger.Writing && j.at != ledger.Closing {
+		return err
+	}
+	for _, l := range j.tapes {
+		if l == nil {
+			continue
+		}
+		lost, askErr := j.misplaced(ctx, l, err)
+		switch {
+		case askErr != nil: // the job's next check of the tail tells
+			err = errors.Join(err, l.failed(askErr))
+		case lost:
+			err = j.overwritten(l.Barcode, err)
+		}
+	}
+	return err
+}
+
+// foreign takes a tape of a pair out of the count that turned out to be something else than the ledger says.
+func (j *job) foreign(ctx context.Context, err error) error {
+	var f *ForeignError
+	if !errors.As(err, &f) {
+		return err
+	}
+	t, ledgerErr := j.Ledger.Tape(ctx, f.Barcode)
+	if ledgerErr != nil || t.Pair == "" {
+		return errors.Join(err, ledgerErr)
+	}
+	return errors.Join(err, j.Ledger.Doubt(ctx, f.Barcode, f.Err.Error()))
+}
+
+// overwritten is an error about a tape that is not used any more.
+func (j *job) overwritten(barcode string, err error) error {
+	return &SuspectError{What: "tape " + barcode, Err: err, Cure: fmt.Sprintf(
+		"what it held may be overwritten, and no copy on it counts until `twintape verify --full %s` is good; "+
+			"`twintape resume %d --single` goes on with its twin alone", barcode, j.row.ID)}
 }
 
 // culprit is the tape and the drive that an error is about; empty if it is about none.
@@ -128,14 +186,6 @@ func (j *job) blame(ctx context.Context, err error) error {
 	if serial == "" || !broken(err) {
 		return err
 	}
-	if overwritten(err) {
-		if ledgerErr := j.Ledger.Doubt(ctx, barcode, "its beginning may be overwritten: "+err.Error()); ledgerErr != nil {
-			return errors.Join(err, ledgerErr)
-		}
-		err = &SuspectError{What: "tape " + barcode, Err: err, Cure: fmt.Sprintf(
-			"what it held may be overwritten, and no copy on it counts until `twintape verify --full %s` is good; "+
-				"`twintape resume %d --single` goes on with its twin alone", barcode, j.row.ID)}
-	}
 	b, ledgerErr := j.Ledger.RecordFault(ctx, ledger.Fault{Job: j.row.ID, Barcode: barcode, Drive: serial, What: err.Error()})
 	if ledgerErr != nil {
 		return errors.Join(err, ledgerErr)
@@ -155,10 +205,19 @@ func (j *job) blame(ctx context.Context, err error) error {
 // lose goes on without the tape of one side. It is in the ledger before anything more is.
 func (j *job) lose(ctx context.Context, side int, why error) error {
 	barcode := j.barcode(side)
+	if l := j.tapes[side]; l != nil && (j.at == ledger.Writing || j.at == ledger.Closing) {
+		// Nobody will look at this tape again soon: if its drive does not say where it stands, the worst is assumed.
+		if _, err := j.misplaced(ctx, l, why); err != nil {
+			if err := j.Ledger.Doubt(ctx, barcode, fmt.Sprintf("its drive failed and does not say where it stands: %v", err)); err != nil {
+				return err
+			}
+		}
+	}
 	if err := j.Ledger.LoseSide(ctx, j.row.ID, side+1, why.Error()); err != nil {
 		return err
 	}
 	j.row.Lost = side + 1
+	j.aside, j.tapes[side] = j.tapes[side], nil
 	j.Events.Emit(event.Note{Text: fmt.Sprintf("%v; the job goes on with %s alone: what it writes from here on needs a new twin (`twintape copies`)",
 		why, j.barcode(1-side))})
 	j.report.Lost = barcode

@@ -43,12 +43,13 @@ var rules = map[string]rule{
 	"internal/hold":                 {nil, "a file that any command may look at"},
 	"internal/house":                {nil, "it only looks"},
 	"internal/lock":                 {nil, "the kernel's locks"},
+	"internal/model":                {[]string{"internal/ledger"}, "it shares the table of steps with the ledger, and nothing with the archiver"},
 	"internal/observation":          {[]string{"internal/digest"}, "made-up input is made apart from what reads it"},
 	"internal/observation/generate": {[]string{"internal/observation"}, "a command around the generator"},
 }
 
 // testOnly are packages that only tests, and each other, may import.
-var testOnly = []string{"internal/audit", "internal/fault", "internal/ledger/ledgertest", "internal/tape/tapetest", "sources/sftp/sshdtest", "sources/sourcetest"}
+var testOnly = []string{"internal/audit", "internal/model", "internal/fault", "internal/ledger/ledgertest", "internal/tape/tapetest", "sources/sftp/sshdtest", "sources/sourcetest"}
 
 // apart are imports from elsewhere that only some packages may have.
 var apart = []struct {
