@@ -248,9 +248,13 @@ func (l *Loaded) checkBlank(ctx context.Context, recordSize int) error {
 	}
 	buf := make([]byte, max(recordSize, catalog.DefaultRecordSize))
 	n, err := l.Drive.ReadRecord(ctx, buf)
+	var sense *tape.SenseError
 	switch {
 	case errors.Is(err, tape.ErrEndOfData):
 		return l.Drive.Rewind(ctx)
+	case errors.As(err, &sense) && sense.Key == tape.MediumError:
+		return &ForeignError{Barcode: l.Barcode, Err: fmt.Errorf("is blank according to the ledger, but not empty, and cannot be read: %w: "+
+			"nothing was written to it; `twintape tapes retire %s` lets the next run choose another", err, l.Barcode)}
 	case err == nil, errors.Is(err, tape.ErrShortBuffer), errors.Is(err, tape.ErrFilemark):
 		what := "data of another program"
 		if label, err := catalog.ParseLabel(buf[:n]); err == nil {

@@ -117,14 +117,18 @@ func loadArchive(ctx context.Context, q querier, id int64) (*catalog.Archive, er
 	defer rows.Close()
 	for i := range a.Items {
 		it := &a.Items[i]
-		it.Entries = make([]catalog.Entry, counts[i])
-		for k := range it.Entries {
+		if counts[i] < 0 {
+			return nil, fmt.Errorf("%s has %d members", spell(it.Host, it.Path), counts[i])
+		}
+		for range counts[i] {
 			if !rows.Next() {
 				return nil, errors.Join(fmt.Errorf("members of %s are missing", spell(it.Host, it.Path)), rows.Err())
 			}
-			if it.Entries[k], err = scanMember(rows, it.Host, it.Path, number); err != nil {
+			e, err := scanMember(rows, it.Host, it.Path, number)
+			if err != nil {
 				return nil, err
 			}
+			it.Entries = append(it.Entries, e)
 		}
 	}
 	return &a, rows.Err()

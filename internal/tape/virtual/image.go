@@ -64,6 +64,9 @@ func (m *image) rewind() { m.off, m.block = 0, 0 }
 func (m *image) peek() (object, error) {
 	for {
 		word, err := m.word(m.off)
+		if err == errEnd && m.off == 0 && m.size > 0 {
+			err = m.noImage()
+		}
 		switch {
 		case err != nil:
 			return object{}, err
@@ -84,8 +87,18 @@ func (m *image) peek() (object, error) {
 		if err == nil && trailer != word {
 			err = errEnd
 		}
+		if err == errEnd && m.off == 0 {
+			return o, m.noImage()
+		}
 		return o, err
 	}
+}
+
+// noImage says that the file begins with something else than a whole object: it may be anything, so it is not taken for a
+// blank tape.
+func (m *image) noImage() error {
+	return &tape.SenseError{Key: 3, ASC: 0x11, Text: fmt.Sprintf(
+		"medium error: %s begins neither with a record nor with a filemark of a SIMH magtape image, and is not empty", m.file.Name())}
 }
 
 func (m *image) word(off int64) (uint32, error) {

@@ -113,6 +113,9 @@ func Open(dir string) (*Library, error) {
 	return l, nil
 }
 
+// mostElements is how many elements of a kind SMC can tell apart.
+const mostElements = 1 << 16
+
 var barcodes = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$`)
 
 // ValidBarcode tells whether a virtual cartridge may be called so.
@@ -120,6 +123,9 @@ func ValidBarcode(s string) bool { return barcodes.MatchString(s) }
 
 // check refuses what no library can be like.
 func (l *Library) check() error {
+	if s := &l.state; s.Drives < 1 || s.Drives > mostElements || s.Slots < 0 || s.Slots > mostElements || s.ImportExport < 0 || s.ImportExport > mostElements {
+		return fmt.Errorf("%d drives, %d slots and %d import/export elements are no library", s.Drives, s.Slots, s.ImportExport)
+	}
 	seen, at := make(map[string]bool), make(map[tape.Element]string)
 	for _, c := range l.state.Cartridges {
 		place := tape.Element{Kind: c.Kind, Number: c.Number}

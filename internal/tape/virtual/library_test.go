@@ -20,6 +20,10 @@ func TestImpossibleLibraries(t *testing.T) {
 		"no file":      {`{"barcode":"A3","capacity":1,"element":"slot","number":1}`, "A3 has lost its file"},
 		"no barcode":   {`{"barcode":"../A1","capacity":1,"element":"slot","number":1}`, "no barcode"},
 		"no JSON":      {`{`, "library.json"},
+		"no state":     {"", "0 drives, 0 slots and 0 import/export elements are no library"},
+		"too many":     {"many", "are no library"},
+		"no capacity":  {`{"barcode":"A1","element":"slot","number":1}`, "A1 has no capacity"},
+		"nowhere":      {`{"barcode":"A1","capacity":1,"element":"shelf","number":1}`, "shelf 1, which the library does not have"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -29,6 +33,12 @@ func TestImpossibleLibraries(t *testing.T) {
 				}
 			}
 			state := `{"drives":1,"slots":2,"import_export":0,"cartridges":[` + c.cartridges + `]}`
+			switch c.cartridges {
+			case "":
+				state = "{}"
+			case "many":
+				state = `{"drives":2000000000,"slots":2000000000,"import_export":-1}`
+			}
 			if err := os.WriteFile(filepath.Join(dir, stateFile), []byte(state), 0o644); err != nil {
 				t.Fatal(err)
 			}

@@ -236,6 +236,17 @@ func TestDriveAgainstModel(t *testing.T) {
 				}
 				b.open()
 				b.load()
+				if len(b.model.objects) > 0 || keep == 0 {
+					return
+				}
+				// Nothing whole is left, but something: that is no blank tape, until it is written anew.
+				var sense *tape.SenseError
+				if _, err := b.drive.ReadRecord(b.ctx, make([]byte, 1)); !errors.As(err, &sense) || sense.Key != tape.MediumError {
+					rt.Fatalf("what is left of the first block reads as %v", err)
+				}
+				b.must(b.drive.WriteFilemark(b.ctx))
+				b.model.at = 0
+				b.model.write(nil)
 			},
 			"": func(*rapid.T) { b.check() },
 		})
@@ -324,6 +335,45 @@ func TestDamagedWord(t *testing.T) {
 	}
 	if err := d.Locate(ctx, 5); !errors.As(err, &sense) || sense.Key != 3 {
 		t.Errorf("locating behind it: %v", err)
+	}
+}
+
+// Whatever a file holds that is no image, it is not taken for a blank tape.
+func TestGarbageIsNotBlank(t *testing.T) {
+	for name, garbage := range map[string][]byte{
+		"text":            []byte("#!/bin/sh\necho this was somebody's script\n"),
+		"a few bytes":     {1, 2},
+		"a length alone":  {4, 0, 0, 0},
+		"a cut record":    {4, 0, 0, 0, 'd', 'a', 't', 'a', 4, 0},
+		"two lengths":     {4, 0, 0, 0, 'd', 'a', 't', 'a', 5, 0, 0, 0},
+		"a reserved word": {1, 0, 0, 0xFF},
+		"a tar":           append([]byte("pot1/data/zen.uv/visdata"), make([]byte, 1000)...),
+	} {
+		dir, ctx := t.TempDir(), t.Context()
+		err := errors.Join(os.WriteFile(filepath.Join(dir, "A00001.tap"), garbage, 0o644), Create(dir, Options{Drives: 1, Slots: 1}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lib, err := Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := lib.OpenDrive(ctx, 0)
+		if err := errors.Join(err, lib.AddCartridge("A00001", testCapacity), lib.Load(ctx, 1, 0)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Load(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.ReadRecord(ctx, make([]byte, 10)); err == nil || errors.Is(err, tape.ErrEndOfData) {
+			t.Errorf("%s reads as %v", name, err)
+		}
+		if err := lib.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if after, err := os.ReadFile(filepath.Join(dir, "A00001.tap")); err != nil || !bytes.Equal(after, garbage) {
+			t.Errorf("%s was changed, or lost: %v", name, err)
+		}
 	}
 }
 
