@@ -132,6 +132,7 @@ func (a *app) archive(cmd *cobra.Command, ar *archiver.Archiver, all bool) error
 		return err
 	}
 	var failed []archiver.FailedItem
+	a.lost = nil
 	for done := 0; ; done++ {
 		job := func() (*archiver.Report, error) { return ar.Run(cmd.Context(), owner, a.stop) }
 		resumes := len(unfinished) > 0
@@ -152,11 +153,20 @@ func (a *app) archive(cmd *cobra.Command, ar *archiver.Archiver, all bool) error
 		case err != nil:
 			return withCode(err)
 		}
-		if len(failed) > 0 {
-			return &archiver.ItemsFailedError{Items: failed}
-		}
-		return nil
+		return a.incomplete(failed)
 	}
+}
+
+// incomplete is the error of runs that came to their end, but not with everything.
+func (a *app) incomplete(failed []archiver.FailedItem) error {
+	var err error
+	if len(failed) > 0 {
+		err = &archiver.ItemsFailedError{Items: failed}
+	}
+	for _, barcode := range a.lost {
+		err = errors.Join(err, fmt.Errorf("a drive failed, and what was written after that has no copy on %s: it needs a new twin (`twintape copies`)", barcode))
+	}
+	return err
 }
 
 // runJob runs one job, shows how it goes, prints its report, and returns the items that failed.
@@ -171,6 +181,9 @@ func (a *app) runJob(cmd *cobra.Command, ar *archiver.Archiver, job func() (*arc
 	}
 	if r == nil {
 		return nil, err
+	}
+	if r.Lost != "" {
+		a.lost = append(a.lost, r.Lost)
 	}
 	return r.Failed, errors.Join(err, a.printReport(a.reportTo(cmd.OutOrStdout()), r))
 }

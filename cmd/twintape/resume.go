@@ -63,10 +63,7 @@ func newResumeCommand(a *app) *cobra.Command {
 				}
 				failed = append(failed, some...)
 			}
-			if len(failed) > 0 {
-				return &archiver.ItemsFailedError{Items: failed}
-			}
-			return nil
+			return a.incomplete(failed)
 		},
 	}
 	cmd.Flags().BoolVar(&single, "single", false, "go on without one tape that cannot be gone on with")

@@ -34,7 +34,8 @@ type app struct {
 	inJob      atomic.Bool     // there are safe points to stop at; else the first signal cancels the command's context
 
 	log     *logrus.Logger
-	runLog  *runLog // nil unless a run is logged to a file
+	runLog  *runLog  // nil unless a run is logged to a file
+	lost    []string // tapes that runs went on without
 	cfg     *config.Config
 	closers []func() error
 }
