@@ -5,7 +5,9 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo development
 FUZZTIME ?= 60s
 PACKAGES := openssh-server openssh-client mbuffer tar python3 gcc libc6-dev
 
-.PHONY: build demo test check bench fuzz packages clean help
+.PHONY: build demo test torture check bench fuzz packages clean help
+
+TORTURE ?= 25
 
 build: ## build ./bin/twintape, static
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/twintape ./cmd/twintape
@@ -17,6 +19,9 @@ demo: ## archive made-up observations of two hosts onto a pair of virtual tapes
 
 test: packages ## run all tests under the race detector
 	CGO_ENABLED=1 go test -race -timeout 20m ./...
+
+torture: ## the tests of lives and of detection, TORTURE times as long (default 25)
+	TWINTAPE_TORTURE=$(TORTURE) go test -timeout 0 -v -run 'TestLives$$|TestDetection' ./archiver ./verify
 
 check: ## format, vet, staticcheck, module file, tests
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted"; exit 1; }

@@ -67,12 +67,3 @@ func (a *Archiver) pickDrives(ctx context.Context, barcodes []string) ([]int, er
 	}
 	return free[:len(barcodes)], nil
 }
-
-// drivesOf are the numbers of the drives that tapes lie in.
-func drivesOf(tapes []*Loaded) []int {
-	out := make([]int, len(tapes))
-	for i, l := range tapes {
-		out[i] = l.Number
-	}
-	return out
-}

@@ -32,10 +32,8 @@ const (
 	mutations
 )
 
-// units of a tape, in order: the first job's archive and catalog, the second's.
-const units = 4
-
-// Tape is one tape in its drive, and what the ledger says of it. Counts are of units from the beginning.
+// Tape is one tape in its drive, and what the ledger says of it. Counts are of units from the beginning: the first job's archive and
+// catalog, the second's.
 type Tape struct {
 	Medium      int8    // surely there
 	Buffer      int8    // behind that, in the drive's buffer
