@@ -29,7 +29,8 @@ type Source interface {
 	Close() error
 }
 
-// File is an open regular file. ReadAt may be called concurrently with itself and Stat, not with Close.
+// File is an open regular file. ReadAt may be called concurrently with itself and Stat, not with Close. One that this
+// machine's kernel reads implements syscall.Conn too, for those who can have it read without us.
 type File interface {
 	// ReadAt fills p from offset off, or says why not. Like io.ReaderAt it returns io.EOF if and only if it came to the
 	// file's end before p was full.
@@ -43,6 +44,24 @@ type File interface {
 type XattrReader interface {
 	// Xattrs returns the extended attributes of path itself, nil if there are none or the file system has no such thing.
 	Xattrs(ctx context.Context, path string) (map[string]string, error)
+}
+
+// Rooted is implemented by sources whose "/" can be any folder of the host. Root returns that folder as the host knows
+// it: an absolute symlink on the host counts from the host's own root.
+type Rooted interface{ Root() string }
+
+// SpaceTeller is implemented by sources that can tell how full a file system is.
+type SpaceTeller interface {
+	// Space tells of the file system that holds path. A host that cannot tell gives an error.
+	Space(ctx context.Context, path string) (Space, error)
+}
+
+// Space is how large a file system is, in bytes and in files.
+type Space struct {
+	ID               string // the same for the same file system, as far as the source knows; unlike any other's
+	Total, Free      uint64 // bytes
+	Available        uint64 // bytes that are free for others than root
+	Files, FreeFiles uint64 // inodes
 }
 
 // Info is what is known of one directory entry.

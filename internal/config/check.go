@@ -5,6 +5,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/BurntSushi/toml"
 	"github.com/dustin/go-humanize"
@@ -37,6 +38,10 @@ type rawConfig struct {
 		DeletableAfter string  `toml:"deletable_after"`
 		SwapDrives     bool    `toml:"swap_drives"`
 	} `toml:"verify"`
+	Mount struct {
+		AllowOther bool     `toml:"allow_other"`
+		AttrTTL    duration `toml:"attr_ttl"`
+	} `toml:"mount"`
 }
 
 type rawHost struct {
@@ -62,6 +67,7 @@ func defaults() rawConfig {
 	r.Archive.OnDriveFailure = "stop"
 	r.Verify.Sample = 0.25
 	r.Verify.DeletableAfter = "full"
+	r.Mount.AttrTTL = duration(time.Second)
 	return r
 }
 
@@ -71,7 +77,6 @@ var later = map[string]string{
 	"library.changer":         "a library behind the Linux st driver",
 	"library.drives":          "a library behind the Linux st driver",
 	"host.exports":            "NFS hosts",
-	"mount":                   "the mount",
 	"serve":                   "the status page",
 }
 
@@ -81,6 +86,7 @@ var known = []string{
 	"host", "host.name", "host.aliases", "host.source", "host.address", "host.user", "host.identity_file", "host.known_hosts", "host.root",
 	"archive", "archive.archive_size", "archive.record_size", "archive.flush_bytes", "archive.memory", "archive.sides", "archive.on_drive_failure",
 	"verify", "verify.sample", "verify.deletable_after", "verify.swap_drives",
+	"mount", "mount.allow_other", "mount.attr_ttl",
 }
 
 // checker collects faults.
@@ -230,6 +236,7 @@ func (c *checker) config(r *rawConfig) *Config {
 		c.fault("verify.deletable_after", "is %q: use \"full\" or \"sample\"", v)
 	}
 	out.Verify = Verify{Sample: r.Verify.Sample, DeletableAfter: r.Verify.DeletableAfter, SwapDrives: r.Verify.SwapDrives}
+	out.Mount = Mount{AllowOther: r.Mount.AllowOther, AttrTTL: time.Duration(r.Mount.AttrTTL)}
 	return out
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/BurntSushi/toml"
 	"github.com/dustin/go-humanize"
@@ -24,6 +25,7 @@ type Config struct {
 	Hosts    []Host
 	Archive  Archive
 	Verify   Verify
+	Mount    Mount
 }
 
 // Ledger says where the ledger is.
@@ -63,6 +65,12 @@ type Verify struct {
 	Sample         float64
 	DeletableAfter string // "full" or "sample"
 	SwapDrives     bool
+}
+
+// Mount says how the namespace is mounted.
+type Mount struct {
+	AllowOther bool
+	AttrTTL    time.Duration
 }
 
 // Places are where Find looks when it is not told.
@@ -149,4 +157,16 @@ func (s *size) UnmarshalTOML(v any) error {
 		return nil
 	}
 	return fmt.Errorf("a size is a number of bytes or a text such as \"12 GB\", not %v", v)
+}
+
+// duration is a time, written as "1s", "5m".
+type duration time.Duration
+
+func (d *duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil || v < 0 {
+		return fmt.Errorf("%q is no time: write it as \"1s\" or \"5m\"", text)
+	}
+	*d = duration(v)
+	return nil
 }

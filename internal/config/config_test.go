@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // start is the least that a configuration needs, in lines 1 to 4.
@@ -25,6 +26,7 @@ func TestDefaults(t *testing.T) {
 		Library: Library{Dir: "/site/tapes", Timing: "none"},
 		Archive: Archive{ArchiveSize: 12e9, RecordSize: 512 << 10, FlushBytes: 32e9, Memory: 1 << 30, Sides: [2]string{"PAPR1*", "PAPR2*"}, OnDriveFailure: "stop"},
 		Verify:  Verify{Sample: 0.25, DeletableAfter: "full"},
+		Mount:   Mount{AttrTTL: time.Second},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -39,6 +41,7 @@ ledger = { driver = "sqlite", path = "l.db" }
 library = { kind = "virtual", dir = "/srv/tapes", timing = "lto5" }
 archive = { archive_size = "1 GB", record_size = 1048576, flush_bytes = "4 GiB", memory = "64 MiB", sides = ["A*", "B*"], on_drive_failure = "single" }
 verify = { sample = 1, deletable_after = "sample", swap_drives = true }
+mount = { allow_other = true, attr_ttl = "2m" }
 [[host]]
 name = "pot1"
 source = "local"
@@ -75,6 +78,7 @@ source = "sftp"
 		},
 		Archive: Archive{ArchiveSize: 1e9, RecordSize: 1 << 20, FlushBytes: 4 << 30, Memory: 64 << 20, Sides: [2]string{"A*", "B*"}, OnDriveFailure: "single"},
 		Verify:  Verify{Sample: 1, DeletableAfter: "sample", SwapDrives: true},
+		Mount:   Mount{AllowOther: true, AttrTTL: 2 * time.Minute},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -107,7 +111,7 @@ func TestFaults(t *testing.T) {
 		{"timing", start + "timing = \"dds\"\n", ":5: library.timing: is \"dds\""},
 		{"NFS", start + host + "source = \"nfs\"\n", ":7: host.source: host pot1: NFS is not in this version"},
 		{"exports", start + host + "source = \"local\"\nexports = [\"/data\"]\n", ":8: host.exports: NFS hosts"},
-		{"mount", start + "[mount]\nallow_other = true\nattr_ttl = \"1s\"\n", ":5: mount: the mount is not in this version: take the table out"},
+		{"mount", start + "[mount]\nattr_ttl = \"soon\"\n", `"soon" is no time: write it as "1s" or "5m"`},
 		{"status page", start + "[serve]\nlisten = \":80\"\n", ":5: serve: the status page is not in this version"},
 
 		{"host without a name", start + "[[host]]\nsource = \"local\"\n", ":5: host.name: is missing from the first host"},

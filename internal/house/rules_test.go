@@ -8,7 +8,7 @@ type rule struct {
 
 // rules has every package. Tests may import what they like.
 var rules = map[string]rule{
-	"cmd/twintape": {[]string{"archiver/...", "internal/...", "sources/...", "verify"},
+	"cmd/twintape": {[]string{"archiver/...", "fsmount", "internal/...", "sources/...", "verify"},
 		"the command line wires everything"},
 
 	"archiver": {[]string{"archiver/plan", "archiver/stream", "internal/catalog", "internal/digest", "internal/event", "internal/ledger",
@@ -19,6 +19,8 @@ var rules = map[string]rule{
 
 	"verify": {[]string{"internal/catalog", "internal/digest", "internal/event", "internal/tape"},
 		"who checks a tape shares nothing with who wrote it but the format"},
+
+	"fsmount": {[]string{"sources"}, "the mount is a face of the namespace, beside the job and apart from it"},
 
 	"sources":                       {nil, "a host's tree is a matter of its own: the mount and the job build on it"},
 	"sources/local":                 {[]string{"sources"}, "one kind of host knows no other"},

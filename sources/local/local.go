@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -39,6 +40,9 @@ type Source struct {
 var (
 	_ sources.Source      = (*Source)(nil)
 	_ sources.XattrReader = (*Source)(nil)
+	_ sources.Rooted      = (*Source)(nil)
+	_ sources.SpaceTeller = (*Source)(nil)
+	_ syscall.Conn        = (*file)(nil)
 )
 
 // New makes the source of a host whose "/" is the folder root, an absolute path. The folder is not touched yet.
@@ -54,6 +58,9 @@ func (s *Source) Close() error {
 	s.closed.Store(true)
 	return nil
 }
+
+// Root returns the folder that is "/" here.
+func (s *Source) Root() string { return s.root }
 
 func (s *Source) Stat(ctx context.Context, p string) (sources.Info, error) {
 	info, err := detach(ctx, func() (sources.Info, error) {
@@ -248,5 +255,8 @@ func (f *file) Stat(ctx context.Context) (sources.Info, error) {
 	err = conn.Control(func(fd uintptr) { info, statErr = f.src.fstat(int(fd), path.Base(f.path)) })
 	return info, f.src.fail("stat", f.path, errors.Join(err, statErr))
 }
+
+// SyscallConn gives access to the descriptor that the kernel reads from.
+func (f *file) SyscallConn() (syscall.RawConn, error) { return f.f.SyscallConn() }
 
 func (f *file) Close() error { return f.src.fail("close", f.path, cause(f.f.Close())) }

@@ -51,7 +51,11 @@ type Source struct {
 	pool *pool
 }
 
-var _ sources.Source = (*Source)(nil)
+var (
+	_ sources.Source      = (*Source)(nil)
+	_ sources.Rooted      = (*Source)(nil)
+	_ sources.SpaceTeller = (*Source)(nil)
+)
 
 // New makes the source of a host. The host is not contacted yet.
 func New(cfg Config) *Source {
@@ -77,6 +81,9 @@ func (s *Source) Close() error {
 	s.pool.close()
 	return nil
 }
+
+// Root returns the folder on the host that is "/" here.
+func (s *Source) Root() string { return s.root }
 
 func (s *Source) Stat(ctx context.Context, p string) (sources.Info, error) {
 	info, err := onConn(ctx, s.pool, func(c *conn) (sources.Info, error) { return s.lstat(ctx, c, p) })
