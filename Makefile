@@ -17,8 +17,9 @@ demo: ## archive made-up observations of two hosts onto a pair of virtual tapes
 	CGO_ENABLED=0 go build -o bin/ ./internal/observation/generate ./sources/sftp/sftpserver/serve && echo "built in $$(( $$(date +%s) - began )) s"
 	@./etc/demo.sh
 
-test: packages ## run all tests under the race detector
+test: packages ## run all tests under the race detector, the longest once more without it
 	CGO_ENABLED=1 go test -race -timeout 20m ./...
+	go test -timeout 20m -run 'Matrix|TestLives|TestDetection' ./archiver ./verify # whole: under the race detector they do a part
 
 torture: ## the tests of lives and of detection, TORTURE times as long (default 25)
 	TWINTAPE_TORTURE=$(TORTURE) go test -timeout 0 -v -run 'TestLives$$|TestDetection' ./archiver ./verify

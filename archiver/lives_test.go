@@ -32,7 +32,7 @@ const (
 )
 
 // lives is how many sites are lived through; TWINTAPE_TORTURE says how many times as many.
-const lives = 40
+const lives = 100
 
 // torture is how many times longer than usual the long tests are to be.
 func torture(t testing.TB) int {
@@ -330,7 +330,11 @@ func TestLives(t *testing.T) {
 		return
 	}
 	first := uint64(time.Now().UnixNano())
-	for i := range lives * torture(t) {
+	n := lives * torture(t)
+	if raced {
+		n /= 8
+	}
+	for i := range n {
 		seed := first + uint64(i)
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()

@@ -55,7 +55,10 @@ func TestSourceMatrix(t *testing.T) {
 	}{{"between queueing and planning", ""}, {"between planning and reading", ledger.Writing}, {"after it was read", ledger.Closing}}
 	rows := make(map[string]string)
 	var order []string
-	for _, sp := range spoilers() {
+	for n, sp := range spoilers() {
+		if raced && n%3 > 0 {
+			continue
+		}
 		for _, ph := range phases {
 			key := "| " + sp.name + " | " + ph.name
 			order = append(order, key)
@@ -117,7 +120,10 @@ func TestLedgerMatrix(t *testing.T) {
 	}
 	rows := make(map[string]string)
 	var order []string
-	for _, change := range changes {
+	for n, change := range changes {
+		if raced && n%4 > 0 {
+			continue
+		}
 		for _, after := range []int{0, 3} {
 			key := fmt.Sprintf("| %s | %d", strings.ToLower(change), after+1)
 			order = append(order, key)

@@ -158,7 +158,10 @@ func TestFaultMatrix(t *testing.T) {
 	rows := make(map[string]map[outcome][]string) // by fault, phase and policy: the drives by outcome
 	var order []string
 	t.Run("drives", func(t *testing.T) {
-		for _, c := range cells(layoutOf(t)) {
+		for n, c := range cells(layoutOf(t)) {
+			if raced && n%5 > 0 {
+				continue
+			}
 			for _, single := range []bool{false, true} {
 				key := "| " + c.fault + " | " + c.phase + " | " + policy(single)
 				order = append(order, key)
@@ -307,6 +310,9 @@ func sumOf(states map[ledger.ItemState]int) (n int) {
 // document compares a generated part of docs/reliability.md with what stands there, or puts it there.
 func document(t *testing.T, part, text string) {
 	t.Helper()
+	if raced {
+		return // not all of it was run
+	}
 	data, err := os.ReadFile(reliability)
 	must(t, err)
 	begin, end := "<!-- "+part+": made by go test -run Matrix ./archiver -->\n", "<!-- end of "+part+" -->"
