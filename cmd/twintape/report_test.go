@@ -69,3 +69,40 @@ next: more items wait for the next pair: ` + "`twintape archive`" + ` again, or 
 		t.Errorf("as JSON: %s, %v", out.String(), err)
 	}
 }
+
+// A report, and a tape's contents, of a job that went on with one tape say which one, and what the other does not hold.
+func TestLostTape(t *testing.T) {
+	r := &archiver.Report{
+		Job: ledger.Job{ID: 7, Step: ledger.Done, Tapes: [2]string{"PAPR1001", "PAPR2001"}, Lost: 1}, Archived: 2, Single: 6, Bytes: 15e9,
+		Lost: "PAPR1001", Verified: 41 * time.Second, Tapes: []*verify.Report{sampled("PAPR2001")},
+	}
+	var out bytes.Buffer
+	if err := new(app).printReport(&out, r); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"  2 items with 15 GB flushed onto both tapes\n  6 items on one tape alone: it went on without PAPR1001\n  the tape reloaded and read back, in 41s\n",
+		"next: keep the originals: what has one copy needs a new twin in place of PAPR1001; `twintape copies` lists it\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in:\n%s", want, out.String())
+		}
+	}
+
+	c := ledger.Contents{Tape: ledger.Tape{Barcode: "PAPR1001", Pair: "p", Side: 1, State: ledger.TapeSuspect, Why: "its drive failed", Diverged: true}}
+	s := ledger.SessionContents{Session: ledger.Session{Number: 1, Closed: began, On: [2]bool{false, true}}}
+	for n, on := range [][2]bool{{true, true}, {false, true}} {
+		s.Archives = append(s.Archives, ledger.ArchiveContents{PlannedArchive: ledger.PlannedArchive{Number: n + 1, Flushed: true, On: on}})
+	}
+	c.Sessions = []ledger.SessionContents{s}
+	out.Reset()
+	printContents(&out, c, nil, false)
+	for _, want := range []string{
+		"because its drive failed; its twin does not hold the same\n", "its catalog is on the twin alone\n",
+		"archive 1: tape file 0, records 0 to -1, 0 items, 0 B\n", "archive 2: tape file 0, records 0 to -1, 0 items, 0 B, on the twin alone\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in:\n%s", want, out.String())
+		}
+	}
+}

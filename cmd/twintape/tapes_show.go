@@ -43,8 +43,8 @@ func newTapesShowCommand(a *app) *cobra.Command {
 func printContents(out io.Writer, c ledger.Contents, history []ledger.Verification, items bool) {
 	t := c.Tape
 	fmt.Fprintf(out, "%s: %s, %s of %s used\n", t.Barcode, t.State, size(t.Used), size(t.Capacity))
-	if t.Why != "" {
-		fmt.Fprintf(out, "because %s\n", escaped(t.Why))
+	if note := tapeNote(t); note != "" {
+		fmt.Fprintf(out, "because %s\n", escaped(note))
 	}
 	if t.Pair == "" {
 		return
@@ -52,15 +52,21 @@ func printContents(out io.Writer, c ledger.Contents, history []ledger.Verificati
 	fmt.Fprintf(out, "volume %s, pair %s, side %d, records of %d bytes\n", t.UUID, t.Pair, t.Side, t.RecordSize)
 	for _, s := range c.Sessions {
 		fmt.Fprintf(out, "session %d (%s), job %d: ", s.Number, s.UUID, s.Job)
-		if s.Closed.IsZero() {
+		switch {
+		case s.Closed.IsZero():
 			fmt.Fprintln(out, "not closed by a catalog")
-		} else {
+		case !s.On[t.Side-1]:
+			fmt.Fprintln(out, "its catalog is on the twin alone")
+		default:
 			fmt.Fprintf(out, "closed %s, catalog in tape file %d at record %d\n", date(s.Closed), s.Catalog.TapeFile, s.Catalog.Record)
 		}
 		for _, ar := range s.Archives {
 			state := ""
-			if !ar.Flushed {
+			switch {
+			case !ar.Flushed:
 				state = ", planned only"
+			case !ar.On[t.Side-1]:
+				state = ", on the twin alone"
 			}
 			fmt.Fprintf(out, "  archive %d: tape file %d, records %d to %d, %s, %s%s\n", ar.Number, ar.TapeFile, ar.Record,
 				ar.Record+ar.Records-1, count(len(ar.Items), "item"), size(ar.Bytes), state)
@@ -110,12 +116,13 @@ func contentsJSON(c ledger.Contents, history []ledger.Verification) map[string]a
 			}
 			archives = append(archives, map[string]any{
 				"number": ar.Number, "tape_file": ar.TapeFile, "record": ar.Record, "records": ar.Records, "bytes": ar.Bytes,
-				"flushed": ar.Flushed, "items": items,
+				"flushed": ar.Flushed, "on_this_tape": ar.On[c.Tape.Side-1], "items": items,
 			})
 		}
 		line := map[string]any{"number": s.Number, "session": s.UUID, "job": s.Job, "archives": archives}
 		if !s.Closed.IsZero() {
 			line["closed"] = s.Closed.UTC().Format(time.RFC3339)
+			line["catalog_on_this_tape"] = s.On[c.Tape.Side-1]
 			line["catalog"] = map[string]any{
 				"tape_file": s.Catalog.TapeFile, "record": s.Catalog.Record, "records": s.Catalog.Records, "md5": s.Catalog.MD5,
 			}
