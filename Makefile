@@ -18,7 +18,7 @@ demo: ## archive made-up observations of two hosts onto a pair of virtual tapes
 	@./etc/demo.sh
 
 test: packages ## run all tests under the race detector, the longest once more without it
-	CGO_ENABLED=1 go test -race -timeout 20m ./...
+	CGO_ENABLED=1 go test -race -timeout 40m ./...
 	go test -timeout 20m -run 'Matrix|TestLives|TestDetection' ./archiver ./verify # whole: under the race detector they do a part
 
 torture: ## the tests of lives and of detection, TORTURE times as long (default 25)

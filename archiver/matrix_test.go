@@ -159,7 +159,7 @@ func TestFaultMatrix(t *testing.T) {
 	var order []string
 	t.Run("drives", func(t *testing.T) {
 		for n, c := range cells(layoutOf(t)) {
-			if raced && n%5 > 0 {
+			if raced && n%8 > 0 {
 				continue
 			}
 			for _, single := range []bool{false, true} {
