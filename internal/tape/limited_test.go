@@ -3,6 +3,7 @@ package tape
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,19 +12,26 @@ import (
 // slowDrive answers each call after some time; a deaf one does not look at its context.
 type slowDrive struct {
 	Drive
-	takes time.Duration
+	takes atomic.Int64 // nanoseconds
 	deaf  bool
+}
+
+func newSlowDrive(takes time.Duration, deaf bool) *slowDrive {
+	d := &slowDrive{deaf: deaf}
+	d.takes.Store(int64(takes))
+	return d
 }
 
 func (d *slowDrive) Name() string { return "drive 0" }
 
 func (d *slowDrive) wait(ctx context.Context) error {
+	takes := time.Duration(d.takes.Load())
 	if d.deaf {
-		time.Sleep(d.takes)
+		time.Sleep(takes)
 		return nil
 	}
 	select {
-	case <-time.After(d.takes):
+	case <-time.After(takes):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -87,12 +95,12 @@ func TestLimited(t *testing.T) {
 	for name, o := range operations {
 		for _, deaf := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
-				slow := &slowDrive{takes: o.limit - time.Second, deaf: deaf}
+				slow := newSlowDrive(o.limit-time.Second, deaf)
 				d := Limited(slow)
 				if err := o.call(t.Context(), d); err != nil {
 					t.Errorf("%s within its limit: %v", name, err)
 				}
-				slow.takes = o.limit + time.Minute
+				slow.takes.Store(int64(o.limit + time.Minute))
 				began := time.Now()
 				err := o.call(t.Context(), d)
 				var hung *HungError
@@ -108,7 +116,7 @@ func TestLimited(t *testing.T) {
 					}
 				}
 				time.Sleep(2 * time.Minute)
-				slow.takes = 0
+				slow.takes.Store(0)
 				if err := o.call(t.Context(), d); err != nil {
 					t.Errorf("%s after it came to its end: %v", name, err)
 				}
@@ -122,7 +130,7 @@ func TestLimitedContext(t *testing.T) {
 	for name, o := range operations {
 		for _, deaf := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
-				d := Limited(&slowDrive{takes: o.limit / 2, deaf: deaf})
+				d := Limited(newSlowDrive(o.limit/2, deaf))
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				began := time.Now()
@@ -143,7 +151,7 @@ func TestLimitedContext(t *testing.T) {
 }
 
 func BenchmarkLimitedWrite(b *testing.B) {
-	d := Limited(&slowDrive{deaf: true})
+	d := Limited(newSlowDrive(0, true))
 	p := make([]byte, 512<<10)
 	b.ReportAllocs()
 	for b.Loop() {
