@@ -126,7 +126,7 @@ func (a *app) namespace() (*sources.Namespace, error) {
 		host := sources.Host{Name: h.Name, Aliases: h.Aliases}
 		if h.Source == "sftp" {
 			host.Source = sftp.New(sftp.Config{
-				Host: h.Name, Address: h.Address, User: h.User, IdentityFile: h.IdentityFile, KnownHosts: h.KnownHosts, Root: h.Root,
+				Host: h.Name, Address: h.Address, User: h.User, IdentityFile: h.IdentityFile, KnownHosts: h.KnownHosts, SSHConfig: h.SSHConfig, Root: h.Root,
 			})
 		} else if host.Source, err = local.New(h.Name, h.Root); err != nil {
 			return nil, exitcode.With(exitcode.Usage, err)

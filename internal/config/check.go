@@ -52,6 +52,7 @@ type rawHost struct {
 	User         string   `toml:"user"`
 	IdentityFile string   `toml:"identity_file"`
 	KnownHosts   string   `toml:"known_hosts"`
+	SSHConfig    string   `toml:"ssh_config"`
 	Root         string   `toml:"root"`
 }
 
@@ -83,7 +84,7 @@ var later = map[string]string{
 // known are the keys of this version, as the file spells them with their tables.
 var known = []string{
 	"state_dir", "ledger", "ledger.driver", "ledger.path", "library", "library.kind", "library.dir", "library.timing",
-	"host", "host.name", "host.aliases", "host.source", "host.address", "host.user", "host.identity_file", "host.known_hosts", "host.root",
+	"host", "host.name", "host.aliases", "host.source", "host.address", "host.user", "host.identity_file", "host.known_hosts", "host.ssh_config", "host.root",
 	"archive", "archive.archive_size", "archive.record_size", "archive.flush_bytes", "archive.memory", "archive.sides", "archive.on_drive_failure",
 	"verify", "verify.sample", "verify.deletable_after", "verify.swap_drives",
 	"mount", "mount.allow_other", "mount.attr_ttl",

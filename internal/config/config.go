@@ -46,6 +46,7 @@ type Host struct {
 	User         string
 	IdentityFile string
 	KnownHosts   string
+	SSHConfig    string // sftp: the ssh_config(5) file; empty for none
 	Root         string // the folder on the host that is its / here
 }
 

@@ -57,10 +57,15 @@ address = "10.0.0.5:2222"
 user = "obs"
 identity_file = "~/.ssh/id"
 known_hosts = "hosts"
+ssh_config = "ssh"
 root = "/export"
 [[host]]
 name = "pot6"
 source = "sftp"
+[[host]]
+name = "pot7"
+source = "sftp"
+ssh_config = "none"
 `)
 	if err != nil {
 		t.Fatal(err)
@@ -72,9 +77,10 @@ source = "sftp"
 			{Name: "pot2", Source: "local", Root: "/"},
 			{
 				Name: "pot5", Aliases: []string{"pot5.example.org", "p5"}, Source: "sftp", Address: "10.0.0.5:2222", User: "obs",
-				IdentityFile: "/home/obs/.ssh/id", KnownHosts: "/site/hosts", Root: "/export",
+				IdentityFile: "/home/obs/.ssh/id", KnownHosts: "/site/hosts", SSHConfig: "/site/ssh", Root: "/export",
 			},
-			{Name: "pot6", Source: "sftp", Address: "pot6", Root: "/"},
+			{Name: "pot6", Source: "sftp", Address: "pot6", SSHConfig: "/home/obs/.ssh/config", Root: "/"},
+			{Name: "pot7", Source: "sftp", Address: "pot7", Root: "/"},
 		},
 		Archive: Archive{ArchiveSize: 1e9, RecordSize: 1 << 20, FlushBytes: 4 << 30, Memory: 64 << 20, Sides: [2]string{"A*", "B*"}, OnDriveFailure: "single"},
 		Verify:  Verify{Sample: 1, DeletableAfter: "sample", SwapDrives: true},

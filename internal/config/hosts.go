@@ -49,12 +49,19 @@ func (c *checker) hosts(r *rawConfig, out *Config) {
 			if o.Root = c.abs(h.Root); o.Root == "" {
 				o.Root = "/"
 			}
-			for _, kv := range [][2]string{{"address", h.Address}, {"user", h.User}, {"identity_file", h.IdentityFile}, {"known_hosts", h.KnownHosts}} {
+			for _, kv := range [][2]string{{"address", h.Address}, {"user", h.User}, {"identity_file", h.IdentityFile}, {"known_hosts", h.KnownHosts}, {"ssh_config", h.SSHConfig}} {
 				if kv[1] != "" {
 					c.fault("host."+kv[0], "host %s is local: take the key out", name)
 				}
 			}
 		case "sftp":
+			switch h.SSHConfig {
+			case "none":
+			case "":
+				o.SSHConfig = home("~/.ssh/config")
+			default:
+				o.SSHConfig = c.abs(home(h.SSHConfig))
+			}
 			if o.Address == "" {
 				o.Address = name
 			}

@@ -12,17 +12,38 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 )
 
-// authMethod logs in with a private key file, or with the agent's keys if file is empty. release is called when the
-// handshake is over.
-func authMethod(ctx context.Context, file string) (auth ssh.AuthMethod, release func(), err error) {
-	if file == "" {
-		return agentAuth(ctx)
+// authMethod logs in with the target's private keys, and with the agent's if they are wanted too. release is called when
+// the handshake is over.
+func authMethod(ctx context.Context, t *target) (auth ssh.AuthMethod, release func(), err error) {
+	var signers []ssh.Signer
+	var faults []error
+	for _, file := range t.identities {
+		signer, err := readIdentity(file)
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		signers = append(signers, signer)
 	}
-	signer, err := readIdentity(file)
-	if err != nil {
-		return nil, nil, err
+	var agentSigners func() ([]ssh.Signer, error)
+	if t.agent {
+		if agentSigners, release, err = agentKeys(ctx); err != nil {
+			faults = append(faults, err)
+		}
 	}
-	return ssh.PublicKeys(signer), func() {}, nil
+	switch {
+	case agentSigners == nil && len(signers) == 0:
+		return nil, nil, errors.Join(faults...)
+	case agentSigners == nil:
+		return ssh.PublicKeys(signers...), func() {}, nil
+	}
+	return ssh.PublicKeysCallback(func() ([]ssh.Signer, error) {
+		more, err := agentSigners()
+		if len(signers) > 0 {
+			err = nil // those of the files may do
+		}
+		return append(signers, more...), err
+	}), release, nil
 }
 
 func readIdentity(file string) (ssh.Signer, error) {
@@ -49,7 +70,8 @@ func readIdentity(file string) (ssh.Signer, error) {
 	return signer, nil
 }
 
-func agentAuth(ctx context.Context) (ssh.AuthMethod, func(), error) {
+// agentKeys connects to the SSH agent; ask returns its keys.
+func agentKeys(ctx context.Context) (ask func() ([]ssh.Signer, error), release func(), err error) {
 	socket := os.Getenv("SSH_AUTH_SOCK")
 	if socket == "" {
 		return nil, nil, errors.New("no way to log in: set identity_file in the host's configuration, or start an SSH agent (SSH_AUTH_SOCK is not set)")
@@ -59,15 +81,15 @@ func agentAuth(ctx context.Context) (ssh.AuthMethod, func(), error) {
 		return nil, nil, fmt.Errorf("SSH agent (SSH_AUTH_SOCK): %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { c.Close() }) // an agent that hangs ends with the connect
-	release := func() {
+	release = func() {
 		stop()
 		c.Close()
 	}
-	return ssh.PublicKeysCallback(agent.NewClient(c).Signers), release, nil
+	return agent.NewClient(c).Signers, release, nil
 }
 
 // explainHandshake says what to do about a handshake that failed.
-func explainHandshake(err error, login, addr, identity string, keys *hostKeys) error {
+func explainHandshake(err error, t *target, keys *hostKeys) error {
 	var untrusted *hostKeyError
 	if errors.As(err, &untrusted) {
 		return untrusted
@@ -75,14 +97,14 @@ func explainHandshake(err error, login, addr, identity string, keys *hostKeys) e
 	var algorithms *ssh.AlgorithmNegotiationError
 	if errors.As(err, &algorithms) && len(keys.known) > 0 {
 		return fmt.Errorf("%s and this side have no common algorithm; %s trusts only these of its host keys: %v: %w",
-			addr, keys.file, keys.types(), err)
+			t.addr, keys.file, keys.types(), err)
 	}
 	if strings.Contains(err.Error(), "unable to authenticate") { // the library has no type for it
 		with := "the keys of the SSH agent"
-		if identity != "" {
-			with = "the key " + identity
+		if len(t.identities) > 0 {
+			with = "the key " + strings.Join(t.identities, " or ")
 		}
-		return fmt.Errorf("%s does not let %s in with %s; is its public key in the authorized_keys there? %w", addr, login, with, err)
+		return fmt.Errorf("%s does not let %s in with %s; is its public key in the authorized_keys there? %w", t.addr, t.login, with, err)
 	}
-	return fmt.Errorf("SSH handshake with %s: %w", addr, err)
+	return fmt.Errorf("SSH handshake with %s: %w", t.addr, err)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,7 @@ var errSilent = errors.New("no answer")
 // conn is one SSH connection with one SFTP session on it. Its goroutines, and the exchanges that their callers left
 // behind, belong to the pool and end soon after kill.
 type conn struct {
+	socket  net.Conn // to the host, or to the first server on the way to it
 	ssh     *ssh.Client
 	sftp    *sftp.Client
 	names   *names
@@ -79,8 +81,14 @@ func (c *conn) kill(reason error) {
 	c.once.Do(func() {
 		c.cause = reason
 		close(c.dead)
-		c.ssh.Close() // closes the socket first, so it does not wait for a peer that hangs
+		c.hangUp()
 	})
+}
+
+// hangUp closes the socket first, so that it does not wait for a peer that hangs.
+func (c *conn) hangUp() {
+	c.socket.Close()
+	c.ssh.Close()
 }
 
 func (c *conn) isDead() bool {

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os/user"
-	"strings"
 	"sync"
 	"time"
 
@@ -29,52 +27,89 @@ type dialer struct {
 // dial connects, checks the host's key, logs in and starts SFTP. The files it needs are read anew each time, so what was
 // mended in them counts at the next attempt.
 func (d *dialer) dial(ctx context.Context, spawn func(work func()) bool) (*conn, error) {
-	addr := d.cfg.Address
-	if _, _, err := net.SplitHostPort(addr); err != nil {
-		addr = net.JoinHostPort(strings.Trim(addr, "[]"), "22")
-	}
-	login, err := d.login()
+	t, err := d.cfg.resolve()
 	if err != nil {
 		return nil, err
 	}
-	auth, release, err := authMethod(ctx, d.cfg.IdentityFile)
+	way, err := d.way(t)
 	if err != nil {
 		return nil, err
 	}
-	defer release()
-	keys, err := readHostKeys(d.cfg.KnownHosts, addr)
-	if err != nil {
-		return nil, err
-	}
-	socket, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	socket, err := new(net.Dialer).DialContext(ctx, "tcp", way[0].addr)
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect: %w", err)
 	}
 	// Everything until the session stands ends with ctx, because the socket does.
 	stop := context.AfterFunc(ctx, func() { socket.Close() })
+	client, err := travel(ctx, socket, way)
+	if err != nil {
+		socket.Close()
+		return nil, err
+	}
+	c := &conn{socket: socket, ssh: client, timeout: d.cfg.Timeout, spawn: spawn, start: time.Now(), dead: make(chan struct{})}
+	if err := c.startSession(); err != nil {
+		c.hangUp()
+		return nil, fmt.Errorf("%s does not offer SFTP to %s: %w", t.addr, t.login, err)
+	}
+	if c.names, err = d.hostNames(c.sftp); err != nil || !stop() {
+		c.hangUp()
+		return nil, fmt.Errorf("%s: connection lost at once: %w", t.addr, errOr(err, context.Cause(ctx)))
+	}
+	c.watch()
+	return c, nil
+}
+
+// way is all servers that are logged in to, one through the other, the host itself last.
+func (d *dialer) way(t *target) ([]*target, error) {
+	var way []*target
+	for _, jump := range t.jumps {
+		hop, err := d.cfg.hop(jump)
+		if err != nil {
+			return nil, err
+		}
+		way = append(way, hop)
+	}
+	return append(way, t), nil
+}
+
+// travel logs in to each server on the way, and from it connects to the next.
+func travel(ctx context.Context, socket net.Conn, way []*target) (client *ssh.Client, err error) {
+	for i, t := range way {
+		if i > 0 {
+			if socket, err = client.DialContext(ctx, "tcp", t.addr); err != nil {
+				return nil, fmt.Errorf("%s cannot connect to %s: %w", way[i-1].addr, t.addr, err)
+			}
+		}
+		if client, err = login(ctx, socket, t); err != nil {
+			return nil, err
+		}
+	}
+	return client, nil
+}
+
+// login checks a server's key and logs in.
+func login(ctx context.Context, socket net.Conn, t *target) (*ssh.Client, error) {
+	auth, release, err := authMethod(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	keys, err := readHostKeys(t.knownHosts, t.addr)
+	if err != nil {
+		return nil, err
+	}
 	config := &ssh.ClientConfig{
-		User:              login,
+		User:              t.login,
 		Auth:              []ssh.AuthMethod{auth},
 		HostKeyCallback:   keys.check,
 		HostKeyAlgorithms: keys.algorithms(),
 	}
 	config.Ciphers = ciphers
-	sshConn, chans, reqs, err := ssh.NewClientConn(socket, addr, config)
+	sshConn, chans, reqs, err := ssh.NewClientConn(socket, t.addr, config)
 	if err != nil {
-		socket.Close()
-		return nil, explainHandshake(err, login, addr, d.cfg.IdentityFile, keys)
+		return nil, explainHandshake(err, t, keys)
 	}
-	c := &conn{ssh: ssh.NewClient(sshConn, chans, reqs), timeout: d.cfg.Timeout, spawn: spawn, start: time.Now(), dead: make(chan struct{})}
-	if err := c.startSession(); err != nil {
-		c.ssh.Close()
-		return nil, fmt.Errorf("%s does not offer SFTP to %s: %w", addr, login, err)
-	}
-	if c.names, err = d.hostNames(c.sftp); err != nil || !stop() {
-		c.ssh.Close()
-		return nil, fmt.Errorf("%s: connection lost at once: %w", addr, errOr(err, context.Cause(ctx)))
-	}
-	c.watch()
-	return c, nil
+	return ssh.NewClient(sshConn, chans, reqs), nil
 }
 
 func errOr(err, otherwise error) error {
@@ -82,17 +117,6 @@ func errOr(err, otherwise error) error {
 		return err
 	}
 	return otherwise
-}
-
-func (d *dialer) login() (string, error) {
-	if d.cfg.User != "" {
-		return d.cfg.User, nil
-	}
-	me, err := user.Current()
-	if err != nil {
-		return "", fmt.Errorf("no user is configured, and who runs this is unknown: %w", err)
-	}
-	return me.Username, nil
 }
 
 func (d *dialer) hostNames(client *sftp.Client) (*names, error) {

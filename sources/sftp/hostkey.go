@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -15,7 +14,7 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 )
 
-// hostKeys is what a known_hosts file says of one address.
+// hostKeys is what known_hosts files say of one address.
 type hostKeys struct {
 	file   string
 	addr   string // host:port
@@ -28,19 +27,17 @@ type hostKeyError struct{ text string }
 
 func (e *hostKeyError) Error() string { return e.text }
 
-func readHostKeys(file, addr string) (*hostKeys, error) {
-	if file == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return nil, fmt.Errorf("no known_hosts file is configured: %w", err)
-		}
-		file = filepath.Join(home, ".ssh", "known_hosts")
-	}
-	keys := &hostKeys{file: file, addr: addr}
-	accept, err := knownhosts.New(file)
-	if errors.Is(err, fs.ErrNotExist) {
+// readHostKeys reads the files that there are of those named. The first is where a key would be added.
+func readHostKeys(files []string, addr string) (*hostKeys, error) {
+	keys := &hostKeys{file: files[0], addr: addr}
+	there := slices.DeleteFunc(slices.Clone(files), func(file string) bool {
+		_, err := os.Stat(file)
+		return errors.Is(err, fs.ErrNotExist)
+	})
+	if len(there) == 0 {
 		return keys, nil
 	}
+	accept, err := knownhosts.New(there...)
 	if err != nil {
 		return nil, fmt.Errorf("trusted host keys: %w", err)
 	}

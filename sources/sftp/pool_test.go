@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,7 +36,8 @@ func (h *fakeHost) dial(ctx context.Context, spawn func(func()) bool) (*conn, er
 	if h.err != nil {
 		return nil, h.err
 	}
-	return &conn{ssh: &ssh.Client{Conn: fakeTransport{}}, spawn: spawn, timeout: time.Minute, start: time.Now(), dead: make(chan struct{})}, nil
+	here, _ := net.Pipe()
+	return &conn{socket: here, ssh: &ssh.Client{Conn: fakeTransport{}}, spawn: spawn, timeout: time.Minute, start: time.Now(), dead: make(chan struct{})}, nil
 }
 
 func newFake(limit int) (*fakeHost, *pool) {

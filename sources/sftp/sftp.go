@@ -30,10 +30,11 @@ import (
 // Config says how a host is reached.
 type Config struct {
 	Host         string        // its configured name, for errors
-	Address      string        // host or host:port; Host if empty
-	User         string        // login name; the name of the user who runs this if empty
-	IdentityFile string        // private key; keys of the SSH agent if empty
-	KnownHosts   string        // file of trusted host keys; ~/.ssh/known_hosts if empty
+	Address      string        // host or host:port, or a name that SSHConfig has lines for; Host if empty
+	User         string        // login name; as SSHConfig says, or the name of the user who runs this, if empty
+	IdentityFile string        // private key; as SSHConfig says, and keys of the SSH agent, if empty
+	KnownHosts   string        // file of trusted host keys; as SSHConfig says, or ~/.ssh/known_hosts, if empty
+	SSHConfig    string        // ssh_config(5) file for what is not said here; none if empty
 	Root         string        // the folder on the host that is "/" here; "/" if empty
 	Connections  int           // at most so many; 4 if 0
 	Timeout      time.Duration // for a connect with its handshake, and for each sign of life while calls wait; 30 s if 0
