@@ -82,7 +82,7 @@ func (j *job) writeCatalogs(ctx context.Context, at place) error {
 			positions[side] = at.record + n + 1
 		}
 	}
-	where := ledger.CatalogPlace{TapeFile: at.tapeFile, Record: at.record, Records: max(records[0], records[1]), MD5: made.sum}
+	where := ledger.CatalogPlace{TapeFile: at.tapeFile, Record: at.record, Records: max(records[0], records[1]), Bytes: made.size, MD5: made.sum}
 	return j.Ledger.CloseSession(ctx, j.session.ID, where, positions, made.head.Closed)
 }
 
@@ -104,10 +104,7 @@ func (c *closing) discard() {
 
 // makeCatalog makes the catalog of the job's session from the ledger.
 func (j *job) makeCatalog(ctx context.Context) (_ *closing, err error) {
-	c := &closing{head: catalog.Session{
-		Pair: j.session.Pair, Session: j.session.UUID, Job: j.row.UUID, Number: j.session.Number,
-		RecordSize: j.record, Closed: time.Now().UTC().Truncate(time.Second), Record: j.session.Record,
-	}}
+	c := &closing{}
 	defer func() {
 		if err != nil {
 			c.discard()
@@ -119,33 +116,15 @@ func (j *job) makeCatalog(ctx context.Context) (_ *closing, err error) {
 	if c.crcs, err = scratch(j.Scratch, "crc32c"); err != nil {
 		return nil, err
 	}
-	sessions, err := j.Ledger.Sessions(ctx, j.session.Pair)
+	c.head, c.size, c.sum, err = j.Ledger.WriteCatalog(ctx, c.jsonl, j.session, time.Now().UTC().Truncate(time.Second))
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range sessions {
-		if s.Number < j.session.Number {
-			c.head.Earlier = append(c.head.Earlier, catalog.Earlier{
-				Session: s.UUID, TapeFile: s.Catalog.TapeFile, Record: s.Catalog.Record, MD5: s.Catalog.MD5,
-			})
-		}
-	}
-	w := catalog.NewWriter(c.jsonl, c.head)
 	archives, err := j.Ledger.Archives(ctx, j.session.ID)
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range archives {
-		if !p.Flushed {
-			return nil, fmt.Errorf("archive %d of session %s is not flushed", p.Number, j.session.UUID)
-		}
-		archive, err := j.Ledger.LoadArchive(ctx, p.ID)
-		if err != nil {
-			return nil, err
-		}
-		if err := w.Archive(archive, p.Records); err != nil {
-			return nil, err
-		}
 		sums, err := j.Ledger.CRCs(ctx, p.ID)
 		if err != nil {
 			return nil, err
@@ -156,8 +135,7 @@ func (j *job) makeCatalog(ctx context.Context) (_ *closing, err error) {
 		}
 		c.crcSize += int64(n)
 	}
-	c.size, c.sum, err = w.Close()
-	return c, err
+	return c, nil
 }
 
 // write writes the catalog's tape file at the given block and makes sure that it is on the medium.

@@ -3,11 +3,9 @@ package archiver
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 
-	"twintape/internal/catalog"
 	"twintape/internal/ledger"
 )
 
@@ -27,21 +25,19 @@ func (j *job) newSession(pair string, number int, record int64) {
 // label writes both volume labels, as the ledger knows the tapes.
 func (j *job) label(ctx context.Context) error {
 	return j.each(ctx, func(ctx context.Context, side int, l *Loaded) error {
-		if err := j.labelTape(ctx, l, j.chosen[1-side]); err != nil {
+		if err := j.labelTape(ctx, l); err != nil {
 			return fmt.Errorf("writing the label: %w", err)
 		}
 		return nil
 	})
 }
 
-func (j *job) labelTape(ctx context.Context, l *Loaded, twin string) error {
+func (j *job) labelTape(ctx context.Context, l *Loaded) error {
 	t, err := j.Ledger.Tape(ctx, l.Barcode)
 	if err != nil {
 		return err
 	}
-	record, err := catalog.Label{
-		Tape: t.UUID, Pair: t.Pair, Barcode: t.Barcode, Twin: twin, RecordSize: t.RecordSize, Created: t.Written.Truncate(time.Second),
-	}.Encode()
+	record, err := t.Label().Encode()
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func (a *Archive) Layout() (Layout, error) {
 	if err != nil {
 		return Layout{}, err
 	}
-	l := Layout{Sums: a.sumsSize()}
+	l := Layout{Sums: a.SumsSize()}
 	if err := addOwn(&l.Bytes, a.manifest(manifest)); err != nil {
 		return Layout{}, err
 	}
@@ -180,7 +180,7 @@ func (a *Archive) pieces(p *pieces) error {
 			return err
 		}
 	}
-	sums := a.sumsSize()
+	sums := a.SumsSize()
 	if err := writeHeader(p, a.sums(sums)); err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ var escaper = strings.NewReplacer("\\", "\\\\", "\n", "\\n", "\r", "\\r")
 // SumsText returns the archive's MD5SUMS: a line for each File entry, as GNU md5sum writes it. An entry without an MD5,
 // or with a reason why it is bad, has 32 zeros. Its length is Layout's Sums, whatever the checksums are.
 func (a *Archive) SumsText() []byte {
-	b := make([]byte, 0, a.sumsSize())
+	b := make([]byte, 0, a.SumsSize())
 	for e := range a.onTape() {
 		if e.Type != File {
 			continue
@@ -34,8 +34,8 @@ func appendSum(b []byte, sum MD5, name string) []byte {
 	return append(b, '\n')
 }
 
-// sumsSize returns the length of SumsText.
-func (a *Archive) sumsSize() int64 {
+// SumsSize returns the length of SumsText.
+func (a *Archive) SumsSize() int64 {
 	var n int64
 	for e := range a.onTape() {
 		if e.Type == File {

@@ -15,7 +15,7 @@ import (
 func scanArchive(rows *sql.Rows) (a PlannedArchive, err error) {
 	var flushed time.Time
 	var held [2]int64 // the position up to which each tape was flushed
-	err = rows.Scan(&a.ID, &a.Number, &a.TapeFile, &a.Record, &a.Records, &a.Items, &a.Bytes, instant{&flushed}, &held[0], &held[1])
+	err = rows.Scan(&a.ID, &a.Number, &a.TapeFile, &a.Record, &a.Records, &a.Items, &a.Bytes, &a.Sums, instant{&flushed}, &held[0], &held[1])
 	a.Flushed = !flushed.IsZero()
 	for side, position := range held {
 		a.On[side] = a.Flushed && position > a.Record+a.Records
@@ -24,7 +24,7 @@ func scanArchive(rows *sql.Rows) (a PlannedArchive, err error) {
 }
 
 func archives(ctx context.Context, q querier, session int64) ([]PlannedArchive, error) {
-	return collect(ctx, q, scanArchive, `SELECT a.id, a.number, a.tape_file, a.record, a.records, a.items, a.bytes, a.flushed,
+	return collect(ctx, q, scanArchive, `SELECT a.id, a.number, a.tape_file, a.record, a.records, a.items, a.bytes, a.sums_bytes, a.flushed,
 			(SELECT COALESCE(MAX(f.tape_position), 0) FROM flushes f JOIN tapes t ON t.id = f.tape WHERE f.session = a.session AND t.side = 1),
 			(SELECT COALESCE(MAX(f.tape_position), 0) FROM flushes f JOIN tapes t ON t.id = f.tape WHERE f.session = a.session AND t.side = 2)
 		FROM archives a WHERE a.session = ? ORDER BY a.number`, session)

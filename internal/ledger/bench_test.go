@@ -40,8 +40,10 @@ func BenchmarkMembers(b *testing.B) {
 		b.Fatal(err)
 	}
 	a := testArchive(job, s, 1, Item{ID: out[0].ID, Host: "h", Path: "/i"})
+	file := a.Items[0].Entries[0]
+	a.Items[0].Entries[0].Type = catalog.Dir
 	for i := range members {
-		e := a.Items[0].Entries[0]
+		e := file
 		e.Path = fmt.Sprintf("/i/visdata%06d", i)
 		a.Items[0].Entries = append(a.Items[0].Entries, e)
 	}

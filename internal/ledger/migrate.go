@@ -57,5 +57,6 @@ func provider(db *sql.DB) (*goose.Provider, error) {
 		return nil, err
 	}
 	return goose.NewProvider(goose.DialectSQLite3, db, dir,
-		goose.WithTableName(schemaTable), goose.WithDisableGlobalRegistry(true))
+		goose.WithTableName(schemaTable), goose.WithDisableGlobalRegistry(true),
+		goose.WithGoMigrations(goose.NewGoMigration(4, &goose.GoFunc{RunTx: fillBrowse}, nil)))
 }

@@ -31,8 +31,8 @@ func (l *Ledger) PlanArchive(ctx context.Context, job, session int64, a *catalog
 		for _, it := range a.Items {
 			bytes += dataBytes(it)
 		}
-		id, err = insert(ctx, tx, `INSERT INTO archives (session, number, tape_file, record, records, items, bytes, good, flushed)
-			VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0)`, session, a.Number, a.TapeFile, a.Record, records, len(a.Items), bytes)
+		id, err = insert(ctx, tx, `INSERT INTO archives (session, number, tape_file, record, records, items, bytes, sums_bytes, good, flushed)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0)`, session, a.Number, a.TapeFile, a.Record, records, len(a.Items), bytes, a.SumsSize())
 		if err != nil {
 			return err
 		}
@@ -128,9 +128,9 @@ func planItems(ctx context.Context, tx *sql.Tx, job, archive int64, items []cata
 				break
 			}
 		}
-		if _, err := exec(ctx, tx, `INSERT INTO archive_items (archive, seq, item, host, path, first_member, members, record, bytes, bad)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			archive, seq, it.ID, it.Host, bytesOf(it.Path), first, len(it.Entries), record, dataBytes(it), text(it.Bad)); err != nil {
+		if _, err := exec(ctx, tx, `INSERT INTO archive_items (archive, seq, item, listed, host, path, first_member, members, record, bytes, bad)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			archive, seq, it.ID, it.ID, it.Host, bytesOf(it.Path), first, len(it.Entries), record, dataBytes(it), text(it.Bad)); err != nil {
 			return err
 		}
 		first += int64(len(it.Entries))
@@ -143,14 +143,14 @@ const memberColumns = `name, type, size, mode, mtime_s, mtime_ns, ctime_s, ctime
   xattrs, md5, bad, record, byte_offset, header`
 
 const (
-	memberValuesCount = 21 // archive, seq and memberColumns
+	memberValuesCount = 22 // archive, seq, parent and memberColumns
 	membersAtOnce     = 20 // rows of one INSERT: more gain nothing
 )
 
 func insertMembers(ctx context.Context, tx *sql.Tx, archive int64, a *catalog.Archive) error {
 	row := "(" + marks(memberValuesCount) + ")"
 	insertRows := func(n int) string {
-		return "INSERT INTO members (archive, seq, " + memberColumns + ") VALUES " + strings.TrimSuffix(strings.Repeat(row+",", n), ",")
+		return "INSERT INTO members (archive, seq, parent, " + memberColumns + ") VALUES " + strings.TrimSuffix(strings.Repeat(row+",", n), ",")
 	}
 	many, err := tx.PrepareContext(ctx, insertRows(membersAtOnce))
 	if err != nil {
@@ -159,12 +159,17 @@ func insertMembers(ctx context.Context, tx *sql.Tx, archive int64, a *catalog.Ar
 	values := make([]any, 0, membersAtOnce*memberValuesCount)
 	seq := int64(0)
 	for _, it := range a.Items {
+		parents := newParents(seq)
 		for i := range it.Entries {
 			more, err := memberValues(it, &it.Entries[i])
 			if err != nil {
 				return err
 			}
-			values = append(append(values, archive, seq), more...)
+			parent, err := parents.of(it, &it.Entries[i], seq)
+			if err != nil {
+				return err
+			}
+			values = append(append(values, archive, seq, parent), more...)
 			seq++
 			if len(values) == cap(values) {
 				if _, err := many.ExecContext(ctx, values...); err != nil {
@@ -179,6 +184,30 @@ func insertMembers(ctx context.Context, tx *sql.Tx, archive int64, a *catalog.Ar
 	}
 	_, err = tx.ExecContext(ctx, insertRows(len(values)/memberValuesCount), values...)
 	return err
+}
+
+// parents finds the directories that hold an item's members, as they come in tape order: a directory before what it holds.
+type parents struct {
+	item int64            // seq of the item's first member
+	dirs map[string]int64 // seq by name
+}
+
+func newParents(item int64) parents { return parents{item: item, dirs: make(map[string]int64)} }
+
+// of returns the seq of the directory that holds a member, nil for the item itself.
+func (p parents) of(it catalog.Item, e *catalog.Entry, seq int64) (any, error) {
+	name, _ := memberName(it, e)
+	if e.Type == catalog.Dir {
+		p.dirs[name] = seq
+	}
+	if seq == p.item {
+		return nil, nil
+	}
+	dir, ok := p.dirs[name[:max(0, strings.LastIndexByte(name, '/'))]]
+	if !ok {
+		return nil, fmt.Errorf("member %s comes before its directory, or without it", spell(e.Host, e.Path))
+	}
+	return dir, nil
 }
 
 func memberValues(it catalog.Item, e *catalog.Entry) ([]any, error) {

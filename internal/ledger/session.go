@@ -76,10 +76,12 @@ func (l *Ledger) StartSession(ctx context.Context, job int64, s StartSession) (o
 		if err != nil {
 			return err
 		}
-		for side, column := range []string{"tape1", "tape2"} {
-			n, err := exec(ctx, tx, `UPDATE tapes SET uuid = ?, pair = ?, side = ?, state = ?, why = '', written = ?
+		columns := [2]string{"tape1", "tape2"}
+		for side, column := range columns {
+			n, err := exec(ctx, tx, `UPDATE tapes SET uuid = ?, pair = ?, side = ?, state = ?, why = '', written = ?,
+				twin = (SELECT n.barcode FROM tapes n JOIN jobs j ON n.id = j.`+columns[1-side]+` WHERE j.id = ?)
 				WHERE state = ? AND id = (SELECT `+column+` FROM jobs WHERE id = ?)`, // a live job holds them still
-				s.TapeUUIDs[side], pair, side+1, TapeWritten, now, TapeBlank, job)
+				s.TapeUUIDs[side], pair, side+1, TapeWritten, now, job, TapeBlank, job)
 			if err != nil {
 				return err
 			}
@@ -123,7 +125,7 @@ func claimedPair(ctx context.Context, tx *sql.Tx, job int64, uuid string) (pair 
 }
 
 const sessionQuery = `
-SELECT s.id, s.uuid, p.uuid, s.job, s.number, s.record, s.closed, s.catalog_file, s.catalog_record, s.catalog_records, s.catalog_md5,
+SELECT s.id, s.uuid, p.uuid, s.job, s.number, s.record, s.closed, s.catalog_file, s.catalog_record, s.catalog_records, s.catalog_bytes, s.catalog_md5,
   (SELECT COALESCE(MAX(f.tape_position), 0) FROM flushes f JOIN tapes t ON t.id = f.tape WHERE f.session = s.id AND t.side = 1),
   (SELECT COALESCE(MAX(f.tape_position), 0) FROM flushes f JOIN tapes t ON t.id = f.tape WHERE f.session = s.id AND t.side = 2)
 FROM sessions s JOIN pairs p ON p.id = s.pair WHERE `
@@ -131,7 +133,7 @@ FROM sessions s JOIN pairs p ON p.id = s.pair WHERE `
 func scanSession(rows *sql.Rows) (s Session, err error) {
 	var held [2]int64 // the position up to which each tape was flushed
 	err = rows.Scan(&s.ID, &s.UUID, &s.Pair, &s.Job, &s.Number, &s.Record, instant{&s.Closed},
-		&s.Catalog.TapeFile, &s.Catalog.Record, &s.Catalog.Records, sum{&s.Catalog.MD5}, &held[0], &held[1])
+		&s.Catalog.TapeFile, &s.Catalog.Record, &s.Catalog.Records, &s.Catalog.Bytes, sum{&s.Catalog.MD5}, &held[0], &held[1])
 	for side, position := range held {
 		s.On[side] = !s.Closed.IsZero() && position > s.Catalog.Record+s.Catalog.Records
 	}
@@ -189,8 +191,8 @@ func (l *Ledger) CloseSession(ctx context.Context, session int64, place CatalogP
 		if _, err := recordPositions(ctx, tx, session, positions); err != nil {
 			return err
 		}
-		_, err = exec(ctx, tx, `UPDATE sessions SET closed = ?, catalog_file = ?, catalog_record = ?, catalog_records = ?, catalog_md5 = ?
-			WHERE id = ?`, nanos(closed), place.TapeFile, place.Record, place.Records, place.MD5[:], session)
+		_, err = exec(ctx, tx, `UPDATE sessions SET closed = ?, catalog_file = ?, catalog_record = ?, catalog_records = ?, catalog_bytes = ?, catalog_md5 = ?
+			WHERE id = ?`, nanos(closed), place.TapeFile, place.Record, place.Records, place.Bytes, place.MD5[:], session)
 		return err
 	})
 }

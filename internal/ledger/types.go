@@ -46,6 +46,7 @@ type Tape struct {
 	UUID       string // of the volume label; empty while blank
 	Pair       string // UUID of the pair; empty while blank
 	Side       int    // 1 or 2
+	Twin       string // barcode of the tape that the volume label calls its twin; empty while blank
 	State      TapeState
 	Why        string // it is in this state; empty where that is plain
 	RecordSize int    // bytes; 0 while blank
@@ -214,6 +215,7 @@ type CatalogPlace struct {
 	TapeFile int
 	Record   int64
 	Records  int64
+	Bytes    int64       // of its catalog.jsonl
 	MD5      catalog.MD5 // of its catalog.jsonl
 }
 
@@ -226,6 +228,7 @@ type PlannedArchive struct {
 	Records  int64
 	Items    int
 	Bytes    int64   // of the members' data
+	Sums     int64   // bytes of its MD5SUMS
 	Flushed  bool    // on at least one tape
 	On       [2]bool // by side: flushed on that tape
 }

@@ -58,7 +58,7 @@ func testPlanRoundTrip(t *testing.T, fresh Fresh) {
 			size += e.Size
 		}
 	}
-	want := ledger.PlannedArchive{ID: id, Number: 1, TapeFile: 1, Record: 1000, Records: 50, Items: 3, Bytes: size}
+	want := ledger.PlannedArchive{ID: id, Number: 1, TapeFile: 1, Record: 1000, Records: 50, Items: 3, Bytes: size, Sums: a.SumsSize()}
 	if len(planned) != 1 || planned[0] != want {
 		t.Errorf("archives %+v, want %+v", planned, want)
 	}

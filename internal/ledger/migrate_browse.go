@@ -1,0 +1,75 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"io"
+
+	"twintape/internal/catalog"
+)
+
+// fillBrowse gives the columns of 00003_browse.sql their values, in ledgers that have rows already.
+func fillBrowse(ctx context.Context, tx *sql.Tx) error {
+	for _, statement := range []string{
+		"UPDATE archive_items SET listed = COALESCE(item, 0)",
+		"UPDATE tapes SET twin = COALESCE((SELECT n.barcode FROM tapes n WHERE n.pair = tapes.pair AND n.id <> tapes.id), '')",
+	} {
+		if _, err := exec(ctx, tx, statement); err != nil {
+			return err
+		}
+	}
+	all, err := collect(ctx, tx, scanID, "SELECT id FROM archives")
+	if err != nil {
+		return err
+	}
+	for _, id := range all {
+		a, err := loadArchive(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if _, err := exec(ctx, tx, "UPDATE archives SET sums_bytes = ? WHERE id = ?", a.SumsSize(), id); err != nil {
+			return err
+		}
+		if err := fillParents(ctx, tx, id, a); err != nil {
+			return err
+		}
+	}
+	sessions, err := collect(ctx, tx, scanSession, sessionQuery+"s.closed <> 0")
+	if err != nil {
+		return err
+	}
+	for _, s := range sessions {
+		_, bytes, _, err := writeCatalog(ctx, tx, io.Discard, s, s.Closed)
+		if err != nil {
+			return err
+		}
+		if _, err := exec(ctx, tx, "UPDATE sessions SET catalog_bytes = ? WHERE id = ?", bytes, s.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func fillParents(ctx context.Context, tx *sql.Tx, archive int64, a *catalog.Archive) error {
+	update, err := tx.PrepareContext(ctx, "UPDATE members SET parent = ? WHERE archive = ? AND seq = ?")
+	if err != nil {
+		return err
+	}
+	seq := int64(0)
+	for _, it := range a.Items {
+		parents := newParents(seq)
+		for i := range it.Entries {
+			parent, err := parents.of(it, &it.Entries[i], seq)
+			if err != nil {
+				return err
+			}
+			if parent != nil {
+				if _, err := update.ExecContext(ctx, parent, archive, seq); err != nil {
+					return err
+				}
+			}
+			seq++
+		}
+	}
+	return nil
+}
