@@ -204,13 +204,7 @@ func TestResumeSingle(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.a.Library = s.lib
-		elements, err := s.lib.Inventory(t.Context())
-		must(t, err)
-		for _, e := range elements {
-			if e.Barcode == barcode {
-				must(t, s.lib.Transfer(t.Context(), e, tape.Element{Kind: tape.ImportExport, Number: 1}))
-			}
-		}
+		must(t, s.lib.Transfer(t.Context(), s.element(barcode), tape.Element{Kind: tape.ImportExport, Number: 1}))
 		owner, err := archiver.ThisProcess()
 		must(t, err)
 		jobs, err := s.a.Unfinished(t.Context())
@@ -238,6 +232,65 @@ func TestResumeSingle(t *testing.T) {
 		s.close()
 		s.audit(true)
 	}
+}
+
+// A job that has only its verification left uses no suspect tape either; its operator may let it go on without one that is
+// suspect or missing.
+func TestResumeVerification(t *testing.T) {
+	for name, away := range map[string]bool{"suspect": false, "taken away": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newFaultSite(t)
+			s.a.Library = fault.New(t, fault.Fault{Op: fault.ReadRecord, Drive: 0, Call: 5, Err: errBroken}).Library(s.lib)
+			r, err := s.run()
+			if !errors.Is(err, errBroken) || r.Job.Reached != ledger.Verifying {
+				t.Fatalf("%+v: %v", r, err)
+			}
+			owner, err := archiver.ThisProcess()
+			must(t, err)
+			s.a.Library = s.lib
+			if away {
+				must(t, s.lib.Transfer(t.Context(), s.element("PAPR1001"), tape.Element{Kind: tape.ImportExport, Number: 1}))
+			} else {
+				b, err := s.a.Ledger.RecordFault(t.Context(), ledger.Fault{Job: r.Job.ID, Barcode: "PAPR1001", Drive: "VIRTUAL0001", What: "again"})
+				if err != nil || !b.TapeSuspect {
+					t.Fatalf("%+v, %v", b, err)
+				}
+			}
+			r, err = s.a.Resume(t.Context(), r.Job, owner, nil, false)
+			var suspect *archiver.SuspectError
+			var absent *archiver.AbsentError
+			if away && !errors.As(err, &absent) || !away && !errors.As(err, &suspect) {
+				t.Fatalf("gone on with it: %v", err)
+			}
+			if got := s.states(); got[ledger.Written] != 8 {
+				t.Errorf("the states are %v", got)
+			}
+			r, err = s.a.Resume(t.Context(), r.Job, owner, nil, true)
+			must(t, err)
+			if r.Lost != "PAPR1001" || len(r.Tapes) != 1 || r.Tapes[0].Barcode != "PAPR2001" || !r.Tapes[0].Good || r.Job.Step != ledger.Done {
+				t.Errorf("the report is %+v", r)
+			}
+			if got := s.states(); got[ledger.Written] != 8 {
+				t.Errorf("the states are %v", got)
+			}
+			s.truthful(r)
+			s.drivesEmpty()
+			s.close()
+			s.audit(true)
+		})
+	}
+}
+
+// element is where a cartridge lies.
+func (s *site) element(barcode string) tape.Element {
+	s.t.Helper()
+	elements, err := s.lib.Inventory(s.t.Context())
+	must(s.t, err)
+	i := slices.IndexFunc(elements, func(e tape.Element) bool { return e.Barcode == barcode })
+	if i < 0 {
+		s.t.Fatalf("%s is not in the library", barcode)
+	}
+	return elements[i]
 }
 
 // A tape that fails is tried in another drive; in two drives it is suspect. A drive that fails with two tapes is held.

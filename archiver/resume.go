@@ -73,6 +73,9 @@ func (a *Archiver) reopen(ctx context.Context, was ledger.Job, owner ledger.Owne
 func (j *job) resume(ctx context.Context) error {
 	j.step(ledger.Planning, "going on where it stopped")
 	if !j.session.Closed.IsZero() {
+		if err := j.ready(ctx, nil); err != nil {
+			return err
+		}
 		return j.verify(ctx)
 	}
 	t, err := j.tailOf(ctx, j.session.Pair, j.session.Number)
@@ -92,13 +95,14 @@ func (j *job) resume(ctx context.Context) error {
 	return j.fill(ctx, t, planned)
 }
 
-// ready loads the tapes and makes sure that they hold the tail, without one of them if the job may forsake it.
+// ready loads the tapes and makes sure that they hold the tail, if there is something to go on behind, without one of them if
+// the job may forsake it.
 func (j *job) ready(ctx context.Context, t *tail) error {
 	err := j.trusted(ctx)
 	if err == nil {
 		err = j.load(ctx)
 	}
-	if err == nil {
+	if err == nil && t != nil {
 		err = j.each(ctx, func(ctx context.Context, _ int, l *Loaded) error { return j.checkTail(ctx, l, t) })
 	}
 	side := slices.Index(j.chosen[:], barcodeOf(err))
