@@ -40,7 +40,7 @@ func TestCreate(t *testing.T) {
 	}
 	path := filepath.Join(dir, "ledger.db")
 	if _, err := ledger.Open(t.Context(), path, ledger.Options{}); !errors.Is(err, ledger.ErrNoLedger) ||
-		!strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "twintape init") || !strings.Contains(err.Error(), "twintape scan") {
+		!strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "twintape init") || !strings.Contains(err.Error(), "backup") {
 		t.Errorf("open without a ledger: %v", err)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {

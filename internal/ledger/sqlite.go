@@ -64,7 +64,7 @@ func Open(ctx context.Context, path string, opt Options) (*Ledger, error) {
 		return nil, err
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w at %s: make a new one with `twintape init`, or rebuild it from tapes with `twintape scan`",
+		return nil, fmt.Errorf("%w at %s: bring a backup there, or make a new one with `twintape init`",
 			ErrNoLedger, path)
 	} else if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
@@ -116,7 +116,7 @@ func explain(err error) error {
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN:
 		return fmt.Errorf("this user must be able to write the file and its folder: %w", err)
 	case sqlite3.SQLITE_CORRUPT:
-		return fmt.Errorf("the file is damaged; restore a backup, or rebuild it from tapes with `twintape scan`: %w", err)
+		return fmt.Errorf("the file is damaged; bring a backup there: %w", err)
 	case sqlite3.SQLITE_NOTADB:
 		return fmt.Errorf("the file is no ledger: %w", err)
 	}
