@@ -37,11 +37,11 @@ func process(pid int) (ledger.Owner, error) {
 	return o, err
 }
 
-// Alive tells whether a job's process still runs. A process of another machine is taken to be alive: nobody here can
-// tell.
+// Alive tells whether a job's process still runs. Its machine is known by its boot, not by its name, which may change: a SQLite
+// ledger, its log of shared memory, is used on one machine at a time, so what another boot began has ended.
 func Alive(o ledger.Owner) bool {
 	here, err := ThisProcess()
-	if err != nil || here.Machine != o.Machine {
+	if err != nil {
 		return true
 	}
 	if here.Boot != o.Boot {
