@@ -73,10 +73,11 @@ const besideRing = 96 << 20
 
 // beginRun makes this process the only one that runs jobs, unless a hold stands, and begins the run's log.
 func (a *app) beginRun(cmd *cobra.Command, cfg *config.Config) error {
-	if err := notHeld(cfg.StateDir); err != nil {
+	if err := a.onlyRun(cfg); err != nil {
 		return err
 	}
-	if err := a.onlyRun(cfg); err != nil {
+	// Only now: the run before this one may have set a hold as its last deed.
+	if err := notHeld(cfg.StateDir); err != nil {
 		return err
 	}
 	var err error
