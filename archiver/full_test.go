@@ -8,6 +8,7 @@ import (
 
 	"twintape/archiver"
 	"twintape/internal/event"
+	"twintape/internal/fault"
 	"twintape/internal/ledger"
 	"twintape/internal/tape"
 )
@@ -159,4 +160,21 @@ func TestResumeStopped(t *testing.T) {
 			s.checkAll()
 		})
 	}
+}
+
+// A job that is stopped while its tapes are read back ends there; what it wrote is verified when it is gone on with.
+func TestStopVerification(t *testing.T) {
+	s := newFaultSite(t)
+	stop := make(chan struct{})
+	s.a.Library = fault.New(t, fault.Fault{Op: fault.ReadRecord, Drive: 1, Call: 8, Do: func() { close(stop) }, Hang: true}).Library(s.lib)
+	owner, err := archiver.ThisProcess()
+	must(t, err)
+	r, err := s.a.Run(t.Context(), owner, stop)
+	if !errors.Is(err, archiver.ErrStopped) || r.Job.Step != ledger.Stopped || r.Archived != 8 {
+		t.Fatalf("%+v: %v", r, err)
+	}
+	s.truthful(r)
+	s.drivesEmpty()
+	s.a.Library, s.a.Events = s.lib, event.Discard
+	s.finishAll(t)
 }

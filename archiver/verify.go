@@ -119,6 +119,8 @@ func (j *job) verify(ctx context.Context) error {
 			return err
 		}
 	}
+	ctx, end := j.untilStopped(ctx)
+	defer end()
 	tapes := slices.DeleteFunc(slices.Clone(j.tapes[:]), func(l *Loaded) bool { return l == nil })
 	reports, requeued, err := j.verifyLoaded(ctx, tapes, j.row.ID, j.session.ID)
 	j.report.Tapes = reports
@@ -133,7 +135,24 @@ func (j *job) verify(ctx context.Context) error {
 	for _, it := range requeued {
 		j.fail(FailedItem{ID: it.ID, Host: it.Host, Path: it.Path, Reason: it.Error})
 	}
+	if j.stopped() && errors.Is(err, context.Canceled) {
+		err = fmt.Errorf("%w: what was written on %s is not verified; `twintape resume %d` does that", ErrStopped, j.names(), j.row.ID)
+	}
 	return judged(j.report.Tapes, err)
+}
+
+// untilStopped is a context that also ends when the operator stops the job: reading back can stop anywhere.
+func (j *job) untilStopped(ctx context.Context) (_ context.Context, end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-j.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() { cancel(); watch.Wait() }
 }
 
 // reload takes the tapes out of their drives and loads them again, where it is configured and possible each in the drive

@@ -43,7 +43,7 @@ type Fault struct {
 	Hang  bool   // does nothing until the context ends
 	Reset bool   // the drive goes to the beginning of the tape, unflushed data is gone, and nobody is told
 	Flip  int    // with ReadRecord: flips the lowest bit of this byte, counted from 1
-	Do    func() // is called before the operation, which then takes place
+	Do    func() // is called before the operation, which then takes place unless another field says otherwise
 }
 
 // Script is the faults of one test.
@@ -97,17 +97,18 @@ func (s *Script) at(op Op, drive int, block int64) *Fault {
 
 // happen does what a fault does, if there is one; done tells that the operation must not take place.
 func (f *Fault) happen(ctx context.Context) (done bool, err error) {
-	switch {
-	case f == nil:
+	if f == nil {
 		return false, nil
+	}
+	if f.Do != nil {
+		f.Do()
+	}
+	switch {
 	case f.Hang:
 		<-ctx.Done()
 		return true, ctx.Err()
 	case f.Err != nil:
 		return true, fmt.Errorf("drive %d: %w", f.Drive, f.Err)
-	}
-	if f.Do != nil {
-		f.Do()
 	}
 	return false, nil
 }
