@@ -178,3 +178,47 @@ func TestStopVerification(t *testing.T) {
 	s.a.Library, s.a.Events = s.lib, event.Discard
 	s.finishAll(t)
 }
+
+// A pair that turns out to have no room for one more session is left, by a job that goes on as by a new one; the next pair
+// takes what waits.
+func TestResumeOntoFull(t *testing.T) {
+	s := newMatrixSite(t, true)
+	s.a.Library = fault.New(t, fault.Fault{Op: fault.Flush, Drive: 0, Err: errBroken}).Library(s.lib)
+	r, err := s.run()
+	if !errors.Is(err, errBroken) || r.Job.Step != ledger.Stopped {
+		t.Fatalf("%+v: %v", r, err)
+	}
+	s.a.Library = fault.New(t, fault.Fault{Op: fault.WriteRecord, Drive: 0, Err: tape.ErrEarlyWarning}).Library(s.lib)
+	owner, err := archiver.ThisProcess()
+	must(t, err)
+	r, err = s.a.Resume(t.Context(), r.Job, owner, nil, false)
+	if err != nil || r.Job.Step != ledger.Aborted {
+		t.Fatalf("%+v: %v", r, err)
+	}
+	s.truthful(r)
+	s.a.Library = s.lib
+	if r, err := s.run(); err != nil || r.Archived != matrixItems || r.Job.Tapes[0] != "PAPR1002" {
+		t.Fatalf("the next pair: %+v: %v", r, err)
+	}
+	s.close()
+	s.audit(true)
+}
+
+// A tape that was overwritten at its beginning is told, also if its twin was full just then.
+func TestFullAndOverwritten(t *testing.T) {
+	s := newMatrixSite(t, true)
+	overwritten := make(chan struct{})
+	s.a.Library = fault.New(t,
+		fault.Fault{Op: fault.WriteRecord, Drive: 1, Reset: true},
+		fault.Fault{Op: fault.WriteRecord, Drive: 1, Do: func() { close(overwritten) }, Hang: true},
+		fault.Fault{Op: fault.WriteRecord, Drive: 0, Do: func() { <-overwritten }, Err: tape.ErrEarlyWarning},
+	).Library(s.lib)
+	r, err := s.run()
+	if !archiver.NeedsHuman(err) {
+		t.Errorf("the error is %v", err)
+	}
+	s.truthful(r)
+	if tp, err := s.a.Ledger.Tape(t.Context(), "PAPR2001"); err != nil || tp.State != ledger.TapeSuspect {
+		t.Errorf("the tape is %s, %v", tp.State, err)
+	}
+}

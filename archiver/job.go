@@ -67,7 +67,7 @@ func (a *Archiver) Run(ctx context.Context, owner ledger.Owner, stop <-chan stru
 			err = j.run(ctx, chosen)
 		}
 		r, err := j.finish(ctx, err)
-		if !errors.Is(err, errNoRoom) || chosen[0].Pair == "" {
+		if !errors.Is(err, errNoRoom) || NeedsHuman(err) || chosen[0].Pair == "" {
 			return r, err
 		}
 		a.Events.Emit(event.Note{Text: err.Error()})
@@ -211,7 +211,7 @@ func (j *job) finish(ctx context.Context, err error) (*Report, error) {
 		err = j.placed(ctx, j.foreign(ctx, j.blame(ctx, err)))
 	}
 	step, reason := j.outcome(err)
-	if errors.Is(err, errNothingLeft) {
+	if errors.Is(err, errNothingLeft) && !NeedsHuman(err) {
 		err = nil
 	}
 	err = errors.Join(err, j.putAway(ctx))

@@ -92,7 +92,11 @@ func (j *job) resume(ctx context.Context) error {
 	if planned.Archives == 0 && t.archive == nil {
 		return fmt.Errorf("job %d is over: %w", j.row.ID, errNothingLeft)
 	}
-	return j.fill(ctx, t, planned)
+	err = j.fill(ctx, t, planned)
+	if errors.Is(err, errNoRoom) { // which is no failure: what waits is for other tapes
+		err = fmt.Errorf("job %d is over: %w: %w", j.row.ID, errNothingLeft, err)
+	}
+	return err
 }
 
 // ready loads the tapes and makes sure that they hold the tail, if there is something to go on behind, without one of them if
