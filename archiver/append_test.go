@@ -234,6 +234,37 @@ func TestResumeSingle(t *testing.T) {
 	}
 }
 
+// A drive that was reset silently and wrote far on from the tape's beginning before it failed has destroyed what earlier
+// sessions hold there, however far it came.
+func TestFailedAndOverwritten(t *testing.T) {
+	for _, single := range []bool{false, true} {
+		t.Run(policy(single), func(t *testing.T) {
+			s := newSite(t, 4<<20)
+			s.a.RecordSize, s.a.ArchiveSize, s.a.FlushBytes, s.a.Memory, s.a.Single = 4096, 1<<20, 1<<20, 1<<20, single
+			s.file("old/visdata", pattern(77, 10_000))
+			s.queue("pot1:/old")
+			_, err := s.run()
+			must(t, err)
+			s.file("new/visdata", pattern(78, 400_000))
+			s.queue("pot1:/new")
+			s.a.Library = fault.New(t,
+				fault.Fault{Op: fault.WriteRecord, Drive: 1, Reset: true},
+				fault.Fault{Op: fault.WriteRecord, Drive: 1, Call: 50, Err: errBroken},
+			).Library(s.lib)
+			r, err := s.run()
+			if single && (err != nil || r.Lost != "PAPR2001") || !single && !archiver.NeedsHuman(err) {
+				t.Fatalf("%+v: %v", r, err)
+			}
+			if it, err := s.a.Ledger.ItemByPath(t.Context(), "pot1", "/old"); err != nil || it.State != ledger.Written {
+				t.Errorf("the earlier item is %s, %v", it.State, err)
+			}
+			s.truthful(r)
+			s.close()
+			s.audit(single)
+		})
+	}
+}
+
 // A job that has only its verification left uses no suspect tape either; its operator may let it go on without one that is
 // suspect or missing.
 func TestResumeVerification(t *testing.T) {

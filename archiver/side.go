@@ -103,15 +103,16 @@ func broken(err error) bool {
 
 // misplaced asks a drive that wrote, and whose job fails, where it stands. One that was reset without anybody's noticing went
 // to the beginning of the tape; if it went on from there, it destroyed what the ledger counts on, and its tape is taken out of
-// the count. One that still stands at the beginning wrote nothing. An error says that the drive, or the ledger, cannot be asked.
-func (j *job) misplaced(ctx context.Context, l *Loaded, why error) (bool, error) {
+// the count. One that still stands at the beginning wrote nothing, one that stands behind least and the last flush wrote where it
+// should. An error says that the drive, or the ledger, cannot be asked.
+func (j *job) misplaced(ctx context.Context, l *Loaded, why error, least int64) (bool, error) {
 	archives, err := j.flushedArchives(ctx)
 	if err != nil {
 		return false, err
 	}
-	least := j.session.Record
+	least = max(least, j.session.Record)
 	if len(archives) > 0 {
-		least = place{}.behind(archives).record
+		least = max(least, place{}.behind(archives).record)
 	}
 	at, err := l.Drive.Position(ctx)
 	var position *stream.PositionError
@@ -135,7 +136,10 @@ func (j *job) placed(ctx context.Context, err error) error {
 		if l == nil {
 			continue
 		}
-		lost, askErr := j.misplaced(ctx, l, err)
+		lost, askErr := j.misplaced(ctx, l, err, 0)
+		if !lost && askErr == nil {
+			lost, askErr = j.unlabelled(ctx, l)
+		}
 		switch {
 		case askErr != nil: // the job's next check of the tail tells
 			err = errors.Join(err, l.failed(askErr))
@@ -144,6 +148,23 @@ func (j *job) placed(ctx context.Context, err error) error {
 		}
 	}
 	return err
+}
+
+// unlabelled looks whether a tape on which something counts has its label still: a drive that was reset and then wrote far on
+// stands where it might have come to by itself. One without its label is taken out of the count.
+func (j *job) unlabelled(ctx context.Context, l *Loaded) (bool, error) {
+	if archives, err := j.flushedArchives(ctx); err != nil || len(archives) == 0 && j.session.Number == 1 {
+		return false, err
+	}
+	if err := l.Drive.Rewind(ctx); err != nil {
+		return false, err
+	}
+	err := j.isOurs(ctx, l, false)
+	var f *ForeignError
+	if !errors.As(err, &f) {
+		return false, err
+	}
+	return true, j.Ledger.Doubt(ctx, l.Barcode, f.Err.Error())
 }
 
 // foreign takes a tape of a pair out of the count that turned out to be something else than the ledger says.
@@ -206,8 +227,14 @@ func (j *job) blame(ctx context.Context, err error) error {
 func (j *job) lose(ctx context.Context, side int, why error) error {
 	barcode := j.barcode(side)
 	if l := j.tapes[side]; l != nil && (j.at == ledger.Writing || j.at == ledger.Closing) {
-		// Nobody will look at this tape again soon: if its drive does not say where it stands, the worst is assumed.
-		if _, err := j.misplaced(ctx, l, why); err != nil {
+		// Nobody will look at this tape again soon: if its drive does not say where it stands, or not that it is where it should
+		// be, the worst is assumed.
+		var failed *stream.SideError
+		least := int64(0)
+		if errors.As(why, &failed) {
+			least = failed.Block
+		}
+		if _, err := j.misplaced(ctx, l, why, least); err != nil {
 			if err := j.Ledger.Doubt(ctx, barcode, fmt.Sprintf("its drive failed and does not say where it stands: %v", err)); err != nil {
 				return err
 			}

@@ -39,6 +39,7 @@ type SideError struct {
 	Side    int // 0 or 1
 	Barcode string
 	Drive   string
+	Block   int64 // where the drive stood before what failed, as far as it told
 	Err     error
 }
 

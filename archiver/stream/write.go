@@ -14,6 +14,7 @@ import (
 // queue and writes nothing, so that the other side's writer goes on at its own pace.
 func (r *run) write(ctx context.Context, side int) error {
 	lost := r.pair[side].Drive == nil
+	var block int64 // where the drive should stand
 	for {
 		var o op
 		var more bool
@@ -33,9 +34,15 @@ func (r *run) write(ctx context.Context, side int) error {
 		began := time.Now()
 		if !lost {
 			if err := r.do(ctx, side, o); err != nil {
-				if lost, err = r.failed(ctx, side, err); err != nil {
+				if lost, err = r.failed(ctx, side, block, err); err != nil {
 					return err
 				}
+			}
+			switch {
+			case o.begin != nil:
+				block = o.begin.Record
+			case o.record != nil, o.end != nil:
+				block++
 			}
 		}
 		switch {
@@ -74,12 +81,12 @@ func (r *run) do(ctx context.Context, side int, o op) error {
 }
 
 // failed decides what a side's failure leads to: the side is lost, or the run ends with the error that it returns.
-func (r *run) failed(ctx context.Context, side int, err error) (lost bool, _ error) {
+func (r *run) failed(ctx context.Context, side int, block int64, err error) (lost bool, _ error) {
 	if ctx.Err() != nil {
 		return false, ctx.Err()
 	}
 	s := r.pair[side]
-	e := &SideError{Side: side, Barcode: s.Barcode, Drive: s.Drive.Name(), Err: err}
+	e := &SideError{Side: side, Barcode: s.Barcode, Drive: s.Drive.Name(), Block: block, Err: err}
 	if !r.Single || errors.Is(err, tape.ErrEarlyWarning) || errors.Is(err, tape.ErrEndOfMedium) {
 		return false, e
 	}
