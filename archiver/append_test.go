@@ -189,6 +189,44 @@ func TestDamagedTwins(t *testing.T) {
 	}
 }
 
+// An item that was damaged on both tapes and written once more onto the same ones, because their owner trusted them, has the
+// later copies: what is found of the earlier ones says nothing of them.
+func TestWrittenOnceMore(t *testing.T) {
+	s := newMatrixSite(t, false)
+	s.a.Sample = 1
+	spoil := func() {
+		s.flip("PAPR1001", 3)
+		s.flip("PAPR2001", 3)
+	}
+	s.a.Events = onStep{ledger.Verifying, spoil}
+	_, err := s.run()
+	var mismatch *archiver.MismatchError
+	if !errors.As(err, &mismatch) {
+		t.Fatal(err)
+	}
+	s.a.Events = event.Discard
+	for _, barcode := range mismatch.Barcodes {
+		must(t, s.a.Ledger.ClearTape(t.Context(), barcode))
+	}
+	if r, err := s.again(); err != nil || r.Archived != 1 || r.Job.Tapes[0] != "PAPR1001" {
+		t.Fatalf("%+v: %v", r, err)
+	}
+	state := func(want ledger.ItemState) {
+		t.Helper()
+		it, err := s.a.Ledger.ItemByPath(t.Context(), "pot1", "/obs/zen.0003.uv")
+		if err != nil || it.State != want {
+			t.Errorf("the item is %s (%s), %v", it.State, it.Error, err)
+		}
+	}
+	state(ledger.Deletable)
+	if _, err := s.a.VerifyTapes(t.Context(), mismatch.Barcodes); !errors.As(err, &mismatch) {
+		t.Fatalf("verified again: %v", err)
+	}
+	state(ledger.Written)
+	s.close()
+	s.audit(true)
+}
+
 // again runs as another process would, which tries failed items anew.
 func (s *site) again() (*archiver.Report, error) {
 	s.a = &archiver.Archiver{Settings: s.a.Settings, Namespace: s.a.Namespace, Library: s.a.Library, Ledger: s.a.Ledger, Events: s.a.Events}

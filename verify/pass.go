@@ -179,8 +179,12 @@ func (p *pass) tally(a *archive) {
 			p.r.ItemsRead++
 		}
 		p.r.DataRead += it.data
+		id := it.ID
+		if p.disowned[itemKey{a.index, n}] {
+			id = 0
+		}
 		p.r.Items = append(p.r.Items, Item{
-			ID: it.ID, Session: a.Session, Archive: a.Number, Host: it.Host, Path: it.Path,
+			ID: id, Session: a.Session, Archive: a.Number, Host: it.Host, Path: it.Path,
 			Read: it.data, Full: it.unmatched == 0 && bad == "", Bad: bad,
 		})
 	}

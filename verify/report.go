@@ -56,7 +56,7 @@ type Report struct {
 
 // Item says what was read of one item.
 type Item struct {
-	ID      int64  `json:"id"` // the ledger's number; 0 if not known
+	ID      int64  `json:"id"` // the ledger's number; 0 if not known, or if the ledger counts on another copy
 	Session string `json:"session"`
 	Archive int    `json:"archive"`
 	Host    string `json:"host"`

@@ -55,6 +55,7 @@ func (c *check) surveySession(ctx context.Context, s *session) (extents []extent
 				return fmt.Errorf("reading session %d from the ledger: %w", s.Number, err)
 			}
 			d.archives(l, a)
+			c.disown(len(c.extents)+len(extents), l, a)
 		}
 		if records += n; !c.wanted(a.Number) {
 			return nil
@@ -95,6 +96,19 @@ func (c *check) surveySession(ctx context.Context, s *session) (extents []extent
 		c.found(d.first)
 	}
 	return extents, nil
+}
+
+// disown notes the items of an archive that the ledger does not count on there any more, since their copies were given up and
+// written once more elsewhere: what is found here says nothing of those.
+func (c *check) disown(index int, ledger, tape *catalog.Archive) {
+	if ledger == nil || !c.wanted(tape.Number) {
+		return
+	}
+	for n := range min(len(ledger.Items), len(tape.Items)) {
+		if ledger.Items[n].ID == 0 {
+			c.disowned[itemKey{index, n}] = true
+		}
+	}
 }
 
 // wanted tells whether an archive is to be read.

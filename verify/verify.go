@@ -72,7 +72,7 @@ func Tape(ctx context.Context, d tape.Drive, e Expect, o Options) (*Report, erro
 	if o.Events == nil {
 		o.Events = event.Discard
 	}
-	c := &check{d: d, e: e, o: o, bad: map[itemKey]string{}, seen: map[Mismatch]bool{}}
+	c := &check{d: d, e: e, o: o, bad: map[itemKey]string{}, disowned: map[itemKey]bool{}, seen: map[Mismatch]bool{}}
 	c.r = &Report{Mismatches: []Mismatch{}, Items: []Item{}, Barcode: e.Barcode, Drive: d.Name(), Began: time.Now().UTC(), Seed: o.Seed, Sample: min(o.Sample, 1), Only: o.Archives}
 	defer c.close()
 	err := c.run(ctx)
@@ -107,6 +107,7 @@ type check struct {
 	sessions []*session         // in tape order
 	extents  []extent           // of all archives, in tape order
 	bad      map[itemKey]string // why, of items against which something was found; outlives an escalation
+	disowned map[itemKey]bool   // items that the ledger does not count on where they lie
 	seen     map[Mismatch]bool  // those listed in the report
 
 	fixed    int64 // bytes of the label and the catalogs, all read
