@@ -222,3 +222,23 @@ func TestFullAndOverwritten(t *testing.T) {
 		t.Errorf("the tape is %s, %v", tp.State, err)
 	}
 }
+
+// A job that was to read everything back does so, whoever goes on with it.
+func TestResumeFull(t *testing.T) {
+	s := newFaultSite(t)
+	s.a.Sample = 1
+	s.a.Library = fault.New(t, fault.Fault{Op: fault.ReadRecord, Drive: 1, Call: 8, Err: errBroken}).Library(s.lib)
+	r, err := s.run()
+	if !errors.Is(err, errBroken) {
+		t.Fatal(err)
+	}
+	s.a.Library, s.a.Sample = s.lib, 0.25
+	owner, err := archiver.ThisProcess()
+	must(t, err)
+	if r, err = s.a.Resume(t.Context(), r.Job, owner, nil, false); err != nil || r.Tapes[0].Sample != 1 || r.Tapes[1].Sample != 1 {
+		t.Fatalf("%+v: %v", r, err)
+	}
+	if got := s.states(); got[ledger.Deletable] != 8 {
+		t.Errorf("the states are %v", got)
+	}
+}

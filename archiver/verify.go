@@ -35,7 +35,7 @@ func (a *Archiver) VerifyTapes(ctx context.Context, barcodes []string) (reports 
 		if err != nil {
 			return reports, judged(reports, err)
 		}
-		some, requeued, err := a.verifyLoaded(ctx, loaded, 0, 0)
+		some, requeued, err := a.verifyLoaded(ctx, loaded, a.Sample, 0, 0)
 		for _, it := range requeued {
 			a.Events.Emit(event.ItemFailed{Host: it.Host, Path: it.Path, Reason: it.Error})
 		}
@@ -67,14 +67,14 @@ func judged(reports []*verify.Report, err error) error {
 // verifyLoaded reads loaded tapes back, all at the same time, each with a seed of its own, and records what was found. What
 // keeps one tape from being judged does not stop the others. With a session, only its archives are read. The items that
 // have no undamaged copy left wait again, and are returned.
-func (a *Archiver) verifyLoaded(ctx context.Context, tapes []*Loaded, job, session int64) (reports []*verify.Report, requeued []ledger.Item, err error) {
+func (a *Archiver) verifyLoaded(ctx context.Context, tapes []*Loaded, sample float64, job, session int64) (reports []*verify.Report, requeued []ledger.Item, err error) {
 	reports = make([]*verify.Report, len(tapes))
 	p := newVerifyProgress(a.Events, tapes)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for i, l := range tapes {
 		wg.Go(func() {
-			o := verify.Options{Sample: a.Sample, Progress: func(read, toRead int64) { p.set(i, read, toRead) }}
+			o := verify.Options{Sample: sample, Progress: func(read, toRead int64) { p.set(i, read, toRead) }}
 			r, items, tapeErr := a.verifyTape(ctx, l, job, session, o)
 			mu.Lock()
 			defer mu.Unlock()
@@ -122,13 +122,14 @@ func (j *job) verify(ctx context.Context) error {
 	ctx, end := j.untilStopped(ctx)
 	defer end()
 	tapes := slices.DeleteFunc(slices.Clone(j.tapes[:]), func(l *Loaded) bool { return l == nil })
-	reports, requeued, err := j.verifyLoaded(ctx, tapes, j.row.ID, j.session.ID)
+	sample := max(j.Sample, j.row.Sample) // what it began with is not taken back by who goes on with it
+	reports, requeued, err := j.verifyLoaded(ctx, tapes, sample, j.row.ID, j.session.ID)
 	j.report.Tapes = reports
 	for i, l := range tapes {
 		if err != nil || len(tapes) < 2 || reports[1-i].Good || reports[i].BytesRead == reports[i].BytesTotal {
 			continue // nothing to look for, or everything was read
 		}
-		r, more, twinErr := j.verifyTape(ctx, l, j.row.ID, j.session.ID, verify.Options{Sample: j.Sample, Archives: reports[1-i].BadArchives()})
+		r, more, twinErr := j.verifyTape(ctx, l, j.row.ID, j.session.ID, verify.Options{Sample: sample, Archives: reports[1-i].BadArchives()})
 		j.report.Tapes = append(j.report.Tapes, r)
 		requeued, err = append(requeued, more...), errors.Join(err, twinErr)
 	}
