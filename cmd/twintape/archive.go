@@ -14,6 +14,7 @@ import (
 	"twintape/internal/event"
 	"twintape/internal/exitcode"
 	"twintape/internal/hold"
+	"twintape/internal/ledger"
 	"twintape/internal/lock"
 )
 
@@ -121,7 +122,7 @@ func sampleFlags(cmd *cobra.Command, sample float64, full bool, configured float
 	return sample, nil
 }
 
-// archive goes on with runs that were cut off or stopped, then runs one job, or with all one after the other. Once a pair is done, an
+// archive goes on with runs that were cut off or stopped, then runs one job, or with all one after the other. Once a job came to its end, an
 // empty queue, a lack of blank tapes and a stop end it well.
 func (a *app) archive(cmd *cobra.Command, ar *archiver.Archiver, all bool) error {
 	owner, err := archiver.ThisProcess()
@@ -133,8 +134,8 @@ func (a *app) archive(cmd *cobra.Command, ar *archiver.Archiver, all bool) error
 		return err
 	}
 	var failed []archiver.FailedItem
-	a.lost = nil
-	for done := 0; ; done++ {
+	a.done, a.lost = 0, nil
+	for {
 		job := func() (*archiver.Report, error) { return ar.Run(cmd.Context(), owner, a.stop) }
 		resumes := len(unfinished) > 0
 		if resumes {
@@ -148,9 +149,9 @@ func (a *app) archive(cmd *cobra.Command, ar *archiver.Archiver, all bool) error
 		switch {
 		case err == nil && (all || resumes) && !a.stopping():
 			continue
-		case done > 0 && errors.As(err, &noTape):
+		case a.done > 0 && errors.As(err, &noTape):
 			fmt.Fprintf(cmd.ErrOrStderr(), "twintape: items are left in the queue: %s\n", escaped(err.Error()))
-		case done > 0 && errors.Is(err, archiver.ErrNothingQueued):
+		case a.done > 0 && errors.Is(err, archiver.ErrNothingQueued):
 		case err != nil:
 			return withCode(err)
 		}
@@ -182,6 +183,9 @@ func (a *app) runJob(cmd *cobra.Command, ar *archiver.Archiver, job func() (*arc
 	}
 	if r == nil {
 		return nil, err
+	}
+	if r.Job.Step == ledger.Done {
+		a.done++
 	}
 	if r.Lost != "" {
 		a.lost = append(a.lost, r.Lost)

@@ -35,6 +35,7 @@ type app struct {
 
 	log     *logrus.Logger
 	runLog  *runLog  // nil unless a run is logged to a file
+	done    int      // runs that came to their end
 	lost    []string // tapes that runs went on without
 	cfg     *config.Config
 	closers []func() error
