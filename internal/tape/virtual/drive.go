@@ -9,6 +9,8 @@ import (
 	"os"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"twintape/internal/tape"
 )
 
@@ -16,7 +18,8 @@ import (
 const maxEarlyWarning = 64 << 20
 
 // Drive is one virtual drive. Its buffer is the operating system's page cache: the death of the process keeps what was
-// written, a power cut keeps any prefix of what was written since the last Flush.
+// written, a power cut keeps any prefix of what was written since the last Flush. It is empty after a Load, where the library
+// does not lie in memory anyway.
 type Drive struct {
 	lib    *Library
 	number int
@@ -105,6 +108,11 @@ func (d *Drive) thread() error {
 	}
 	if err != nil {
 		return err
+	}
+	// What is read after a load comes from the disk, not from the buffer of who wrote it.
+	if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
+		f.Close()
+		return &os.PathError{Op: "empty the buffer of", Path: name, Err: err}
 	}
 	m, err := newImage(f)
 	if err != nil {
