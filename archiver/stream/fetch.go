@@ -140,7 +140,7 @@ func (o *host) read(ctx context.Context, c *chunk) error {
 		if n == len(p) {
 			return nil
 		}
-		if err == nil || errors.Is(err, io.EOF) {
+		if err == nil || err == io.EOF { // not one that wraps it, such as that of a connection that ended
 			return fmt.Errorf("the file became shorter while it was read: it ends at byte %d of %d", c.off+int64(n), c.member.entry.Size)
 		}
 		return err

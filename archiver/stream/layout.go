@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -120,7 +119,7 @@ func (r *run) layOut(ctx context.Context) error {
 	}
 	for {
 		next, err := r.next(ctx)
-		if errors.Is(err, io.EOF) || errors.Is(err, errStopped) {
+		if err == io.EOF || err == errStopped {
 			r.ring.close()
 			return flush()
 		}

@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"fmt"
+	"io"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -26,7 +28,7 @@ func TestUnavailableHost(t *testing.T) {
 				var attempts atomic.Int64
 				r.source.fault = func(p string, _ int64) error {
 					if attempts.Add(1) <= c.failures {
-						return &sources.Error{Op: "read", Host: "mem", Path: p, Err: sources.ErrUnavailable}
+						return &sources.Error{Op: "read", Host: "mem", Path: p, Err: fmt.Errorf("%w: the connection: %w", sources.ErrUnavailable, io.EOF)}
 					}
 					return nil
 				}

@@ -78,6 +78,9 @@ func (c *conn) silent() error { return fmt.Errorf("%w for %v", errSilent, c.time
 
 // kill ends the connection; every call that waits on it fails with the first kill's reason.
 func (c *conn) kill(reason error) {
+	if errors.Is(reason, io.EOF) { // the end of a connection is no end of a file
+		reason = errors.New(reason.Error())
+	}
 	c.once.Do(func() {
 		c.cause = reason
 		close(c.dead)

@@ -3,8 +3,11 @@ package sftp
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,6 +46,20 @@ func (h *fakeHost) dial(ctx context.Context, spawn func(func()) bool) (*conn, er
 func newFake(limit int) (*fakeHost, *pool) {
 	h := &fakeHost{start: time.Now()}
 	return h, newPool(limit, 30*time.Second, h.dial)
+}
+
+// A call whose connection ended says that the host is unavailable, and nothing of a file's end.
+func TestConnectionEnds(t *testing.T) {
+	h, p := newFake(1)
+	defer p.close()
+	c, err := h.dial(t.Context(), p.spawn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = c.verdict(fmt.Errorf("failed to send packet: %w", io.EOF))
+	if !errors.Is(err, sources.ErrUnavailable) || !worthRepeating(err) || errors.Is(err, io.EOF) || !strings.Contains(err.Error(), "failed to send packet") {
+		t.Errorf("the error is %v", err)
+	}
 }
 
 func TestBackOff(t *testing.T) {
