@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"twintape/internal/event"
 	"twintape/internal/ledger"
@@ -26,15 +27,15 @@ func (o *onFlush) Emit(e event.Event) {
 	}
 }
 
-// withSSH gives a site a second host, pot5, behind a real OpenSSH server.
-func (s *site) withSSH(t *testing.T) (*sshdtest.Server, string) {
+// withSSH gives a site a second host, pot5, behind a real OpenSSH server. A timeout of 0 is the usual one.
+func (s *site) withSSH(t *testing.T, timeout time.Duration) (*sshdtest.Server, string) {
 	server := sshdtest.Start(t, sshdtest.Options{})
 	root := filepath.Join(s.dir, "pot5")
 	must(t, os.Mkdir(root, 0o755))
 	here, err := local.New("pot1", s.data)
 	must(t, err)
 	there := sftp.New(sftp.Config{
-		Host: "pot5", Address: server.Addr, User: server.User, IdentityFile: server.IdentityFile, KnownHosts: server.KnownHosts, Root: root,
+		Host: "pot5", Address: server.Addr, User: server.User, IdentityFile: server.IdentityFile, KnownHosts: server.KnownHosts, Root: root, Timeout: timeout,
 	})
 	s.a.Namespace, err = sources.NewNamespace([]sources.Host{{Name: "pot1", Source: here}, {Name: "pot5", Source: there}})
 	must(t, err)
@@ -45,7 +46,7 @@ func (s *site) withSSH(t *testing.T) (*sshdtest.Server, string) {
 // Items of two hosts, one behind OpenSSH, go onto one pair; a connection that is cut in the middle is made again.
 func TestTwoHosts(t *testing.T) {
 	s := newSite(t, 64<<20)
-	server, root := s.withSSH(t)
+	server, root := s.withSSH(t, 0)
 	s.a.ArchiveSize, s.a.FlushBytes, s.a.Memory = 2<<20, 2<<20, 1<<20
 	s.observations(4, 1_000_000)
 	for i := range 8 {
@@ -78,7 +79,7 @@ func TestTwoHosts(t *testing.T) {
 // A host that is gone when the run begins fails its own items; the other's are archived.
 func TestHostGone(t *testing.T) {
 	s := newSite(t, 64<<20)
-	server, root := s.withSSH(t)
+	server, root := s.withSSH(t, 0)
 	s.observations(3, 10_000)
 	must(t, os.Mkdir(filepath.Join(root, "far.uv"), 0o755))
 	s.queue("pot*:/**/*.uv")
@@ -90,5 +91,46 @@ func TestHostGone(t *testing.T) {
 	}
 	if got := s.states(); got[ledger.Failed] != 1 {
 		t.Errorf("the states are %v", got)
+	}
+}
+
+// A host that hangs, before the planning or in the middle of reading, fails its own items, and only those that are not read yet;
+// the other host's are archived, and the rest waits.
+func TestHostHangs(t *testing.T) {
+	for _, phase := range []string{"before planning", "while it is read"} {
+		t.Run(phase, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, 64<<20)
+			server, root := s.withSSH(t, 3*time.Second)
+			s.a.ArchiveSize, s.a.FlushBytes, s.a.Memory = 1<<20, 1<<20, 1<<20
+			for i := range 6 {
+				must(t, os.Mkdir(filepath.Join(root, fmt.Sprintf("far.%d.uv", i)), 0o755))
+				must(t, os.WriteFile(filepath.Join(root, fmt.Sprintf("far.%d.uv/visdata", i)), pattern(i, 1_000_000), 0o644))
+			}
+			s.queue("pot5:/*.uv")
+			s.observations(3, 1_000_000)
+			s.queue("pot1:/obs/*.uv")
+			if phase == "before planning" {
+				server.Stop()
+			} else {
+				s.a.Events = &onFlush{server.Stop}
+			}
+			r, err := s.run()
+			server.Cont()
+			must(t, err)
+			far := 9 - 3 - len(r.Failed)
+			if r.Archived != 3+far || len(r.Failed) == 0 || (far == 0) != (phase == "before planning") || !r.Good() {
+				t.Fatalf("the report is %+v", r)
+			}
+			for _, f := range r.Failed {
+				if f.Host != "pot5" {
+					t.Errorf("%s:%s failed: %s", f.Host, f.Path, f.Reason)
+				}
+			}
+			s.truthful(r)
+			if got := s.states(); got[ledger.Failed] != 6-far {
+				t.Errorf("the states are %v", got)
+			}
+		})
 	}
 }
