@@ -92,7 +92,7 @@ var outcomes = []struct {
 }{
 	{ledger.Added, "queued"},
 	{ledger.Renewed, "queued as a new version"},
-	{ledger.Waiting, "waiting already"},
+	{ledger.Waiting, "waiting or written already"},
 	{ledger.Kept, "archived already"},
 	{ledger.Changed, "changed since archived"},
 	{ledger.Enclosed, "left out"},
