@@ -155,7 +155,7 @@ func Unchanged(ctx context.Context, src sources.Source, it *catalog.Item) error 
 	if err != nil {
 		return err
 	}
-	if err := sameEntry(planned[it.Path], root); err != nil {
+	if err := SameEntry(planned[it.Path], root); err != nil {
 		return err
 	}
 	for i := range it.Entries {
@@ -173,7 +173,7 @@ func Unchanged(ctx context.Context, src sources.Source, it *catalog.Item) error 
 			if e == nil {
 				return fmt.Errorf("%s:%s appeared meanwhile", it.Host, p)
 			}
-			if err := sameEntry(e, info); err != nil {
+			if err := SameEntry(e, info); err != nil {
 				return err
 			}
 			delete(planned, p)
@@ -186,7 +186,9 @@ func Unchanged(ctx context.Context, src sources.Source, it *catalog.Item) error 
 	return nil
 }
 
-func sameEntry(e *catalog.Entry, info sources.Info) error {
+// SameEntry compares an entry with how its source looks now: type, size, mtime and, where both are known, ctime; of a
+// directory the type alone. The error says what differs.
+func SameEntry(e *catalog.Entry, info sources.Info) error {
 	now := entry(e.Host, e.Path, info)
 	if e.Type == catalog.Hardlink && now.Type == catalog.File {
 		now.Type, now.Size = catalog.Hardlink, 0

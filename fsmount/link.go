@@ -84,7 +84,11 @@ func (f *fileSystem) linkInfo(ctx context.Context, n *node, info *sources.Info) 
 // host are spelled there, or not at all: an absolute target counts from the host's root, and no target leads out of it.
 // What needs no change is left as it is.
 func (t *tree) showLink(ctx context.Context, path, raw string) (string, error) {
-	dir := split(path)
+	base := ""
+	if roots, ok := t.src.(sources.Roots); ok {
+		base = strings.TrimSuffix(roots.RootOf(path), "/")
+	}
+	dir := split(strings.TrimPrefix(path, base))
 	dir = dir[:max(0, len(dir)-1)]
 	absolute := strings.HasPrefix(raw, "/")
 	parts := split(t.fromRoot(raw))
@@ -101,7 +105,7 @@ func (t *tree) showLink(ctx context.Context, path, raw string) (string, error) {
 			from = nil
 		}
 		var err error
-		if parts, err = t.follow(ctx, from, parts); err != nil {
+		if parts, err = t.follow(ctx, base, from, parts); err != nil {
 			return "", err
 		}
 	}
@@ -151,8 +155,8 @@ func climbs(parts []string) (ups int, mixed bool) {
 }
 
 // follow resolves a target that goes down and up again: what lies above a name depends on whether that is a symlink. The
-// result has no ".." and counts from the host's root.
-func (t *tree) follow(ctx context.Context, from, parts []string) ([]string, error) {
+// result has no ".." and counts from the host's root, which is at base.
+func (t *tree) follow(ctx context.Context, base string, from, parts []string) ([]string, error) {
 	at := append([]string(nil), from...)
 	for links := 0; len(parts) > 0; {
 		part := parts[0]
@@ -168,7 +172,7 @@ func (t *tree) follow(ctx context.Context, from, parts []string) ([]string, erro
 		if !slices.Contains(parts, "..") {
 			continue
 		}
-		path := "/" + strings.Join(at, "/")
+		path := base + "/" + strings.Join(at, "/")
 		info, err := t.src.Stat(ctx, path)
 		if errors.Is(err, fs.ErrNotExist) && !errors.Is(err, sources.ErrUnavailable) {
 			continue

@@ -1,4 +1,5 @@
-// Package fsmount shows a namespace as one read-only tree through the kernel's FUSE: <mountpoint>/<host>/<path>. It promises
+// Package fsmount shows a namespace as one read-only tree through the kernel's FUSE: <mountpoint>/<host>/<path>, and beside the
+// hosts the catalogs of the tapes: <mountpoint>/tapes/<barcode>/<host>/<path>. It promises
 // that a host which is down, hangs or refuses fails alone, with an error that its users understand, and within a time; that
 // nothing is ever written; that no path leads out of a host's root; and that listing the root asks nobody.
 //
@@ -22,13 +23,17 @@ import (
 	"twintape/sources"
 )
 
-// Config is what Serve needs. Namespace and the functions are required.
+// Config is what Serve needs. Namespace, Problem and Info are required.
 type Config struct {
 	Namespace     *sources.Namespace
-	AttrTTL       time.Duration // for how long attributes and listings are believed without asking again
-	CallLimit     time.Duration // for one call at a host; listings have ten times as much
-	AllowOther    bool          // let other users than the one who mounts in
-	NoPassthrough bool          // read local files through this process even where the kernel could by itself
+	Tapes         sources.Source // the catalogs of the tapes, as one more folder beside the hosts; none if nil
+	AttrTTL       time.Duration  // for how long attributes and listings are believed without asking again
+	CallLimit     time.Duration  // for one call at a host; listings have ten times as much
+	AllowOther    bool           // let other users than the one who mounts in
+	NoPassthrough bool           // read local files through this process even where the kernel could by itself
+
+	// Xattrs tells the extended attributes of a host's file that looks like now; its host alone if nil.
+	Xattrs func(ctx context.Context, host, path string, now sources.Info) (map[string]string, error)
 
 	Problem func(text string) // hears of errors that are not of every day, each host's at most once a minute
 	Info    func(text string) // hears of what else there is to say
@@ -48,7 +53,7 @@ func Serve(ctx context.Context, mountpoint string, cfg Config, ready func()) err
 	if err := clear(mountpoint); err != nil {
 		return err
 	}
-	forest, err := newForest(cfg.Namespace)
+	forest, err := newForest(cfg.Namespace, cfg.Tapes)
 	if err != nil {
 		return err
 	}

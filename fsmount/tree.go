@@ -3,16 +3,17 @@ package fsmount
 import (
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
 	"twintape/sources"
 )
 
-// tapesName is kept for a folder of the tape catalogs: paths that begin with it must not mean a host.
+// tapesName is kept for the folder of the tape catalogs: paths that begin with it must not mean a host.
 const tapesName = "tapes"
 
-// tree is what one folder of the mount's root shows: a host.
+// tree is what one folder of the mount's root shows: a host, or the tape catalogs.
 type tree struct {
 	name   string // of the host; its own name, not an alias
 	src    sources.Source
@@ -38,7 +39,7 @@ type forest struct {
 	since time.Time // when it was mounted: the time of what no host has times for
 }
 
-func newForest(ns *sources.Namespace) (*forest, error) {
+func newForest(ns *sources.Namespace, tapes sources.Source) (*forest, error) {
 	f := &forest{ns: ns, trees: make(map[string]*tree), since: time.Now()}
 	for _, host := range ns.Hosts() {
 		_, src, err := ns.Source(host)
@@ -50,6 +51,11 @@ func newForest(ns *sources.Namespace) (*forest, error) {
 	}
 	if host, _, err := ns.Source(tapesName); err == nil {
 		return nil, fmt.Errorf("host %s goes by the name %q, which the mount keeps for tape catalogs: give it another name", host, tapesName)
+	}
+	if tapes != nil {
+		f.names = append(f.names, tapesName)
+		slices.Sort(f.names)
+		f.trees[tapesName] = newTree(tapesName, tapes)
 	}
 	return f, nil
 }

@@ -50,6 +50,10 @@ type XattrReader interface {
 // it: an absolute symlink on the host counts from the host's own root.
 type Rooted interface{ Root() string }
 
+// Roots is implemented by sources that hold the trees of several hosts. RootOf returns the folder from which an absolute
+// symlink at path counts, and which none may lead out of.
+type Roots interface{ RootOf(path string) string }
+
 // SpaceTeller is implemented by sources that can tell how full a file system is.
 type SpaceTeller interface {
 	// Space tells of the file system that holds path. A host that cannot tell gives an error.

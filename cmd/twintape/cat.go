@@ -4,27 +4,22 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
-
-	"twintape/internal/exitcode"
-	"twintape/sources"
 )
 
 func newCatCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "cat HOST:/PATH",
-		Short: "Print a file of a host",
-		Args:  cobra.ExactArgs(1),
+		Use:   "cat HOST:/PATH | tapes/BARCODE/.catalog.jsonl",
+		Short: "Print a file of a host, or of what is known of a tape",
+		Long: "cat prints a file of a host. Of a tape it prints .label, .catalog.jsonl and .MD5SUMS, as they are on it, from the ledger;\n" +
+			"what was archived has its data on the tape alone.",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			host, p, err := sources.ParsePath(args[0])
-			if err != nil {
-				return exitcode.With(exitcode.Usage, err)
-			}
-			ns, err := a.namespace()
+			ctx := cmd.Context()
+			src, p, err := a.locate(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			ctx := cmd.Context()
-			f, err := ns.Open(ctx, host, p)
+			f, err := src.Open(ctx, p)
 			if err != nil {
 				return withCode(err)
 			}

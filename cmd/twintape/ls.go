@@ -7,36 +7,37 @@ import (
 	"io/fs"
 	"path"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"twintape/archiver"
 	"twintape/internal/exitcode"
+	"twintape/internal/ledger"
+	"twintape/internal/tapetree"
 	"twintape/sources"
 )
 
 func newLsCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "ls [HOST:/PATH]",
-		Short: "List a folder of a host, or the hosts",
+		Use:   "ls [HOST:/PATH | tapes/BARCODE/HOST/PATH]",
+		Short: "List a folder of a host or of a tape's catalog, or the hosts",
 		Long: "ls lists what a folder of a host holds. Without an argument it lists the configured hosts and contacts none.\n" +
+			"What is on tape is listed from the ledger: 'tapes' lists the tapes, 'tapes/PAPR1001' what is on one, 'tapes/all' what is on any.\n" +
 			"Names that a terminal could mistake are quoted as Go strings.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ns, err := a.namespace()
-			if err != nil {
-				return err
-			}
 			out := cmd.OutOrStdout()
 			if len(args) == 0 {
 				return a.listHosts(out)
 			}
-			host, p, err := sources.ParsePath(args[0])
+			src, p, err := a.locate(cmd.Context(), args[0])
 			if err != nil {
-				return exitcode.With(exitcode.Usage, err)
+				return err
 			}
-			entries, err := list(cmd.Context(), ns, host, p)
+			entries, err := list(cmd.Context(), src, p)
 			if err != nil {
 				return withCode(err)
 			}
@@ -53,7 +54,36 @@ func newLsCommand(a *app) *cobra.Command {
 	}
 }
 
+// locate finds the tree that a path on the command line is in, and the path in it.
+func (a *app) locate(ctx context.Context, arg string) (sources.Source, string, error) {
+	if top, below, _ := strings.Cut(arg, "/"); top == tapetree.Name {
+		l, err := a.ledger(ctx)
+		if err != nil {
+			return nil, "", err
+		}
+		return a.tapes(l), path.Clean("/" + below), nil
+	}
+	host, p, err := sources.ParsePath(arg)
+	if err != nil {
+		return nil, "", exitcode.With(exitcode.Usage, err)
+	}
+	ns, err := a.namespace()
+	if err != nil {
+		return nil, "", err
+	}
+	_, src, err := ns.Source(host)
+	return src, p, withCode(err)
+}
+
+// tapes is what the ledger says is on tape, as a tree.
+func (a *app) tapes(l *ledger.Ledger) *tapetree.Tree {
+	return &tapetree.Tree{Ledger: l, Scratch: a.cfg.StateDir, Changed: archiver.SameEntry}
+}
+
 func (a *app) listHosts(out io.Writer) error {
+	if _, err := a.config(); err != nil {
+		return err
+	}
 	for _, h := range a.cfg.Hosts {
 		if a.json {
 			if err := printJSON(out, map[string]any{"host": h.Name, "aliases": h.Aliases, "source": h.Source, "root": h.Root}); err != nil {
@@ -72,15 +102,15 @@ type listed struct {
 	target string
 }
 
-func list(ctx context.Context, ns *sources.Namespace, host, p string) ([]listed, error) {
-	info, err := ns.Stat(ctx, host, p)
+func list(ctx context.Context, src sources.Source, p string) ([]listed, error) {
+	info, err := src.Stat(ctx, p)
 	if err != nil {
 		return nil, err
 	}
 	infos, dir := []sources.Info{info}, path.Dir(p)
 	if info.Mode.IsDir() {
 		dir = p
-		if infos, err = ns.ReadDir(ctx, host, p); err != nil {
+		if infos, err = src.ReadDir(ctx, p); err != nil {
 			return nil, err
 		}
 	}
@@ -88,7 +118,7 @@ func list(ctx context.Context, ns *sources.Namespace, host, p string) ([]listed,
 	for _, i := range infos {
 		l := listed{Info: i}
 		if i.Mode&fs.ModeSymlink != 0 {
-			if l.target, err = ns.Readlink(ctx, host, path.Join(dir, i.Name)); err != nil {
+			if l.target, err = src.Readlink(ctx, path.Join(dir, i.Name)); err != nil {
 				return nil, err
 			}
 		}

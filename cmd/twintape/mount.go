@@ -28,8 +28,10 @@ func newMountCommand(a *app) *cobra.Command {
 	var background bool
 	cmd := &cobra.Command{
 		Use:   "mount MOUNTPOINT",
-		Short: "Show all hosts as one read-only tree",
-		Long: "mount shows each host as MOUNTPOINT/host/path, also under its aliases and as MOUNTPOINT/host:/path. No host is\n" +
+		Short: "Show all hosts, and what is on tape, as one read-only tree",
+		Long: "mount shows each host as MOUNTPOINT/host/path, also under its aliases and as MOUNTPOINT/host:/path, and what is on\n" +
+			"tape, with its sizes and times but without its data, as MOUNTPOINT/tapes/BARCODE/host/path, or /tapes/all/host/path.\n" +
+			"Extended attributes (getfattr -d) tell where a file is: user.twintape.host, .md5, .tapes and .state. No host is\n" +
 			"contacted before something of it is looked at, and one that is down fails alone. It stays in the foreground, tells\n" +
 			"systemd when it is ready, and ends well with SIGTERM, Ctrl-C or umount; with --background it returns once it is\n" +
 			"mounted, and writes to mount.log in state_dir. A mount that a killed process left there is taken away first.\n\n" +
@@ -51,10 +53,17 @@ func newMountCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			err = fsmount.Serve(cmd.Context(), mountpoint, fsmount.Config{
+			mounted := fsmount.Config{
 				Namespace: ns, AttrTTL: cfg.Mount.AttrTTL, CallLimit: time.Minute, AllowOther: cfg.Mount.AllowOther,
 				Problem: func(text string) { a.log.Warn(text) }, Info: func(text string) { a.log.Info(text) },
-			}, func() {
+			}
+			if l, err := a.ledger(cmd.Context()); err == nil {
+				tapes := a.tapes(l)
+				mounted.Tapes, mounted.Xattrs = tapes, tapes.HostXattrs
+			} else {
+				a.log.Warnf("what is on tape is not shown: %v", err) // the hosts can do without
+			}
+			err = fsmount.Serve(cmd.Context(), mountpoint, mounted, func() {
 				a.log.Infof("mounted at %s", mountpoint)
 				tellReady(func(err error) { a.log.Warnf("telling that the mount is ready: %v", err) })
 			})

@@ -36,6 +36,7 @@ var rules = map[string]rule{
 	"internal/tape":              {nil, "what a drive does is a matter of its own"},
 	"internal/tape/virtual":      {[]string{"internal/lock", "internal/tape"}, "one kind of library knows no other"},
 
+	"internal/tapetree":             {[]string{"internal/catalog", "internal/ledger", "sources"}, "what is on tape looks like a host to whoever looks at it"},
 	"internal/audit":                {nil, "who checks a site from outside shares no code with it"},
 	"internal/config":               {nil, "the file is checked in one place, apart from what it configures"},
 	"internal/digest":               {nil, "the one place of hashing"},

@@ -3,8 +3,10 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"iter"
+	pathpkg "path"
 	"slices"
 	"strings"
 )
@@ -203,6 +205,17 @@ func (l *Ledger) ItemByPath(ctx context.Context, host, path string) (Item, error
 		return Item{}, l.failed("look item "+spell(host, path)+" up", ErrNotFound)
 	}
 	return latest, nil
+}
+
+// ItemOver returns the latest version of the item that a path is, or is in; of several the innermost. The error wraps
+// ErrNotFound if it is in none.
+func (l *Ledger) ItemOver(ctx context.Context, host, path string) (Item, error) {
+	for at := path; ; at = pathpkg.Dir(at) {
+		it, err := l.ItemByPath(ctx, host, at)
+		if !errors.Is(err, ErrNotFound) || at == "/" {
+			return it, err
+		}
+	}
 }
 
 // NextQueued returns up to limit items behind afterID, in queue order, that wait for a job: queued or failed, claimed by

@@ -89,22 +89,22 @@ func agentKeys(ctx context.Context) (ask func() ([]ssh.Signer, error), release f
 }
 
 // explainHandshake says what to do about a handshake that failed.
-func explainHandshake(err error, t *target, keys *hostKeys) error {
+func explainHandshake(err error, h hop) error {
 	var untrusted *hostKeyError
 	if errors.As(err, &untrusted) {
 		return untrusted
 	}
 	var algorithms *ssh.AlgorithmNegotiationError
-	if errors.As(err, &algorithms) && len(keys.known) > 0 {
+	if errors.As(err, &algorithms) && len(h.keys.known) > 0 {
 		return fmt.Errorf("%s and this side have no common algorithm; %s trusts only these of its host keys: %v: %w",
-			t.addr, keys.file, keys.types(), err)
+			h.addr, h.keys.file, h.keys.types(), err)
 	}
 	if strings.Contains(err.Error(), "unable to authenticate") { // the library has no type for it
 		with := "the keys of the SSH agent"
-		if len(t.identities) > 0 {
-			with = "the key " + strings.Join(t.identities, " or ")
+		if len(h.identities) > 0 {
+			with = "the key " + strings.Join(h.identities, " or ")
 		}
-		return fmt.Errorf("%s does not let %s in with %s; is its public key in the authorized_keys there? %w", t.addr, t.login, with, err)
+		return fmt.Errorf("%s does not let %s in with %s; is its public key in the authorized_keys there? %w", h.addr, h.login, with, err)
 	}
-	return fmt.Errorf("SSH handshake with %s: %w", t.addr, err)
+	return fmt.Errorf("SSH handshake with %s: %w", h.addr, err)
 }

@@ -31,10 +31,15 @@ func (d *dialer) dial(ctx context.Context, spawn func(work func()) bool) (*conn,
 	if err != nil {
 		return nil, err
 	}
-	way, err := d.way(t)
+	way, err := d.way(ctx, t)
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		for _, h := range way {
+			h.release()
+		}
+	}()
 	socket, err := new(net.Dialer).DialContext(ctx, "tcp", way[0].addr)
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect: %w", err)
@@ -59,57 +64,63 @@ func (d *dialer) dial(ctx context.Context, spawn func(work func()) bool) (*conn,
 	return c, nil
 }
 
-// way is all servers that are logged in to, one through the other, the host itself last.
-func (d *dialer) way(t *target) ([]*target, error) {
-	var way []*target
+// hop is a server that is to be logged in to.
+type hop struct {
+	*target
+	auth    ssh.AuthMethod
+	release func()
+	keys    *hostKeys
+}
+
+// way makes ready for all servers that are logged in to, one through the other, the host itself last. What is wrong on
+// this side is told before any of them is contacted.
+func (d *dialer) way(ctx context.Context, t *target) (way []hop, err error) {
+	var targets []*target
 	for _, jump := range t.jumps {
-		hop, err := d.cfg.hop(jump)
+		on, err := d.cfg.hop(jump)
 		if err != nil {
 			return nil, err
 		}
-		way = append(way, hop)
+		targets = append(targets, on)
 	}
-	return append(way, t), nil
+	for _, t := range append(targets, t) {
+		h := hop{target: t}
+		if h.keys, err = readHostKeys(t.knownHosts, t.addr); err == nil {
+			h.auth, h.release, err = authMethod(ctx, t)
+		}
+		if err != nil {
+			for _, ready := range way {
+				ready.release()
+			}
+			return nil, err
+		}
+		way = append(way, h)
+	}
+	return way, nil
 }
 
 // travel logs in to each server on the way, and from it connects to the next.
-func travel(ctx context.Context, socket net.Conn, way []*target) (client *ssh.Client, err error) {
-	for i, t := range way {
+func travel(ctx context.Context, socket net.Conn, way []hop) (client *ssh.Client, err error) {
+	for i, h := range way {
 		if i > 0 {
-			if socket, err = client.DialContext(ctx, "tcp", t.addr); err != nil {
-				return nil, fmt.Errorf("%s cannot connect to %s: %w", way[i-1].addr, t.addr, err)
+			if socket, err = client.DialContext(ctx, "tcp", h.addr); err != nil {
+				return nil, fmt.Errorf("%s cannot connect to %s: %w", way[i-1].addr, h.addr, err)
 			}
 		}
-		if client, err = login(ctx, socket, t); err != nil {
-			return nil, err
+		config := &ssh.ClientConfig{
+			User:              h.login,
+			Auth:              []ssh.AuthMethod{h.auth},
+			HostKeyCallback:   h.keys.check,
+			HostKeyAlgorithms: h.keys.algorithms(),
 		}
+		config.Ciphers = ciphers
+		sshConn, chans, reqs, err := ssh.NewClientConn(socket, h.addr, config)
+		if err != nil {
+			return nil, explainHandshake(err, h)
+		}
+		client = ssh.NewClient(sshConn, chans, reqs)
 	}
 	return client, nil
-}
-
-// login checks a server's key and logs in.
-func login(ctx context.Context, socket net.Conn, t *target) (*ssh.Client, error) {
-	auth, release, err := authMethod(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	keys, err := readHostKeys(t.knownHosts, t.addr)
-	if err != nil {
-		return nil, err
-	}
-	config := &ssh.ClientConfig{
-		User:              t.login,
-		Auth:              []ssh.AuthMethod{auth},
-		HostKeyCallback:   keys.check,
-		HostKeyAlgorithms: keys.algorithms(),
-	}
-	config.Ciphers = ciphers
-	sshConn, chans, reqs, err := ssh.NewClientConn(socket, t.addr, config)
-	if err != nil {
-		return nil, explainHandshake(err, t, keys)
-	}
-	return ssh.NewClient(sshConn, chans, reqs), nil
 }
 
 func errOr(err, otherwise error) error {

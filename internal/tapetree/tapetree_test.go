@@ -1,0 +1,345 @@
+package tapetree_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"twintape/archiver"
+	"twintape/internal/event"
+	"twintape/internal/ledger"
+	"twintape/internal/tape/virtual"
+	"twintape/internal/tapetree"
+	"twintape/sources"
+	"twintape/sources/local"
+)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// site is a host whose data is archived onto a pair, night after night.
+type site struct {
+	t     testing.TB
+	data  string // the host's /
+	tapes string
+	src   sources.Source
+	a     *archiver.Archiver
+	tree  *tapetree.Tree
+}
+
+func newSite(t testing.TB) *site {
+	t.Helper()
+	dir := t.TempDir()
+	s := &site{t: t, data: filepath.Join(dir, "data"), tapes: filepath.Join(dir, "tapes")}
+	must(t, os.Mkdir(s.data, 0o755))
+	must(t, virtual.Create(s.tapes, virtual.Options{Drives: 2, Slots: 4}))
+	lib, err := virtual.Open(s.tapes)
+	must(t, err)
+	t.Cleanup(func() { lib.Close() })
+	l, err := ledger.Create(t.Context(), filepath.Join(dir, "ledger.db"))
+	must(t, err)
+	t.Cleanup(func() { l.Close() })
+	for _, barcode := range []string{"PAPR1001", "PAPR2001", "PAPR1002"} {
+		must(t, lib.AddCartridge(barcode, 1<<30))
+		_, err := l.AddTape(t.Context(), ledger.Tape{Barcode: barcode, Capacity: 1 << 30})
+		must(t, err)
+	}
+	s.src, err = local.New("pot1", s.data)
+	must(t, err)
+	ns, err := sources.NewNamespace([]sources.Host{{Name: "pot1", Source: s.src}})
+	must(t, err)
+	s.a = &archiver.Archiver{
+		Settings: archiver.Settings{
+			ArchiveSize: 1 << 20, RecordSize: 64 << 10, FlushBytes: 4 << 20, Memory: 16 << 20,
+			Sides: [2]string{"PAPR1*", "PAPR2*"}, Sample: 1, Scratch: dir,
+		},
+		Namespace: ns, Library: lib, Ledger: l, Events: event.Discard,
+	}
+	s.tree = &tapetree.Tree{Ledger: l, Scratch: dir, Changed: archiver.SameEntry}
+	return s
+}
+
+func (s *site) file(name, text string) string {
+	s.t.Helper()
+	p := filepath.Join(s.data, name)
+	must(s.t, os.MkdirAll(filepath.Dir(p), 0o755))
+	must(s.t, os.WriteFile(p, []byte(text), 0o640))
+	must(s.t, os.Chtimes(p, time.Time{}, time.Unix(1e9, 123456789)))
+	return p
+}
+
+// archive brings what fits the patterns onto the pair.
+func (s *site) archive(patterns ...string) {
+	s.t.Helper()
+	_, err := s.a.QueueAdd(s.t.Context(), patterns, nil, archiver.QueueOptions{Again: true})
+	must(s.t, err)
+	owner, err := archiver.ThisProcess()
+	must(s.t, err)
+	report, err := s.a.Run(s.t.Context(), owner, nil)
+	if err != nil {
+		s.t.Fatalf("%+v: %v", report, err)
+	}
+}
+
+// shown is what an entry of a tape must have in common with what was archived.
+func shown(i sources.Info) string {
+	if i.Mode.IsDir() {
+		return fmt.Sprint(i.Name, i.Mode, i.MTime.UTC(), i.UID, i.GID)
+	}
+	return fmt.Sprint(i.Name, i.Mode, i.Size, i.MTime.UTC(), i.UID, i.GID, i.User, i.Group)
+}
+
+// compare walks a folder of the tree and the one it was made from.
+func (s *site) compare(at, from string) int {
+	s.t.Helper()
+	ctx := s.t.Context()
+	want, err := s.src.Stat(ctx, from)
+	must(s.t, err)
+	got, err := s.tree.Stat(ctx, at)
+	if err != nil || shown(got) != shown(want) {
+		s.t.Errorf("%q is %s, %v, want %s", at, shown(got), err, shown(want))
+	}
+	if want.Mode&fs.ModeSymlink != 0 {
+		wantLink, err := s.src.Readlink(ctx, from)
+		must(s.t, err)
+		if link, err := s.tree.Readlink(ctx, at); err != nil || link != wantLink {
+			s.t.Errorf("%q leads to %q, %v, want %q", at, link, err, wantLink)
+		}
+	}
+	if !want.Mode.IsDir() {
+		return 1
+	}
+	list, err := s.src.ReadDir(ctx, from)
+	must(s.t, err)
+	gotList, err := s.tree.ReadDir(ctx, at)
+	must(s.t, err)
+	if len(gotList) != len(list) {
+		s.t.Errorf("%q has %d entries, want %d", at, len(gotList), len(list))
+		return 1
+	}
+	n := 1
+	for i, info := range list {
+		if shown(gotList[i]) != shown(info) {
+			s.t.Errorf("%q is listed as %s, want %s", at, shown(gotList[i]), shown(info))
+		}
+		n += s.compare(path.Join(at, info.Name), path.Join(from, info.Name))
+	}
+	return n
+}
+
+func (s *site) names(at string) (names []string) {
+	s.t.Helper()
+	list, err := s.tree.ReadDir(s.t.Context(), at)
+	must(s.t, err)
+	for _, i := range list {
+		names = append(names, i.Name)
+	}
+	return names
+}
+
+func (s *site) read(at string) string {
+	s.t.Helper()
+	f, err := s.tree.Open(s.t.Context(), at)
+	must(s.t, err)
+	defer f.Close()
+	info, err := f.Stat(s.t.Context())
+	must(s.t, err)
+	listed, err := s.tree.Stat(s.t.Context(), at)
+	must(s.t, err)
+	data := make([]byte, info.Size+1)
+	n, err := f.ReadAt(s.t.Context(), data, 0)
+	if err != io.EOF || int64(n) != info.Size || listed.Size != info.Size {
+		s.t.Fatalf("%s: %d bytes of %d, listed as %d: %v", at, n, info.Size, listed.Size, err)
+	}
+	return string(data[:n])
+}
+
+// fill makes two nights of data.
+func (s *site) fill() {
+	s.t.Helper()
+	for _, name := range []string{"a", "b c", "d\xff\xfe", "e\nf", `g\h`, "😀"} {
+		s.file("n1/zen.1/"+name, strings.Repeat(name, 100))
+	}
+	must(s.t, os.MkdirAll(filepath.Join(s.data, "n1/zen.1/sub/empty"), 0o700))
+	must(s.t, os.Chmod(s.file("n1/zen.1/sub/special", "x"), 0o750|fs.ModeSetuid|fs.ModeSticky))
+	must(s.t, os.Link(filepath.Join(s.data, "n1/zen.1/a"), filepath.Join(s.data, "n1/zen.1/sub/hard")))
+	must(s.t, os.Symlink("/n1/zen.1/a", filepath.Join(s.data, "n1/zen.1/absolute")))
+	must(s.t, os.Symlink("../a", filepath.Join(s.data, "n1/zen.1/sub/relative")))
+	must(s.t, unix.Mkfifo(filepath.Join(s.data, "n1/zen.1/fifo"), 0o600))
+	s.file("n1/single", "one")
+	s.file("n2/zen.2/visdata", "two")
+}
+
+func TestTree(t *testing.T) {
+	s := newSite(t)
+	s.fill()
+	s.archive("pot1:/n1/*")
+	s.archive("pot1:/n2/*")
+	for _, tape := range []string{"PAPR1001", "PAPR2001", "all"} {
+		if n := s.compare("/"+tape+"/pot1/n1/zen.1", "/n1/zen.1") + s.compare("/"+tape+"/pot1/n1/single", "/n1/single") +
+			s.compare("/"+tape+"/pot1/n2/zen.2", "/n2/zen.2"); n != 17 {
+			t.Errorf("%s: %d entries were compared", tape, n)
+		}
+		if names := s.names("/" + tape + "/pot1"); !slices.Equal(names, []string{"n1", "n2"}) {
+			t.Errorf("%s: the host has %q", tape, names)
+		}
+	}
+	for at, want := range map[string][]string{
+		"/": {"PAPR1001", "PAPR1002", "PAPR2001", "all"}, "/all": {"pot1"}, "/PAPR1002": nil,
+		"/PAPR1001": {".MD5SUMS", ".catalog.jsonl", ".label", "pot1"},
+	} {
+		if names := s.names(at); !slices.Equal(names, want) {
+			t.Errorf("%s holds %q, want %q", at, names, want)
+		}
+	}
+
+	// Of two versions on one tape the newer is shown.
+	s.file("n2/zen.2/visdata", "newer")
+	s.archive("pot1:/n2/*")
+	s.compare("/all/pot1/n2/zen.2", "/n2/zen.2")
+}
+
+func TestFiles(t *testing.T) {
+	s := newSite(t)
+	s.fill()
+	s.archive("pot1:/n1/*")
+	s.archive("pot1:/n2/*")
+	for _, tape := range []string{"PAPR1001", "PAPR2001"} {
+		image, err := os.ReadFile(filepath.Join(s.tapes, tape+".tap"))
+		must(t, err)
+		label := image[4 : 4+binary.LittleEndian.Uint32(image)]
+		if got := s.read("/" + tape + "/.label"); got != string(bytes.TrimRight(label, "\n"))+"\n" {
+			t.Errorf("%s: the label is\n%s", tape, got)
+		}
+		catalogs := s.read("/" + tape + "/.catalog.jsonl")
+		if n := strings.Count(catalogs, `{"line":"session"`); n != 2 {
+			t.Errorf("%s: %d sessions", tape, n)
+		}
+		for _, one := range strings.SplitAfter(catalogs, "\n{\"line\":\"session\"")[1:] {
+			if !bytes.Contains(image, []byte(one[:min(len(one), 2000)])) {
+				t.Errorf("%s: the catalog is not as on tape: %.200s", tape, one)
+			}
+		}
+		// md5sum takes it, beside the host's data.
+		dir := t.TempDir()
+		must(t, os.Symlink(s.data, filepath.Join(dir, "pot1")))
+		must(t, os.WriteFile(filepath.Join(dir, "sums"), []byte(s.read("/"+tape+"/.MD5SUMS")), 0o644))
+		cmd := exec.Command("md5sum", "-c", "--strict", "sums")
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		if err != nil || bytes.Count(out, []byte(": OK\n")) != 9 {
+			t.Errorf("%s: md5sum: %v\n%s", tape, err, out)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(s.tree.Scratch, "browse-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	s := newSite(t)
+	s.fill()
+	s.archive("pot1:/n1/*")
+	ctx := t.Context()
+	wrong := func(what string, err, want error) {
+		t.Helper()
+		var e *sources.Error
+		if !errors.As(err, &e) || e.Host != tapetree.Name || !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", what, err, want)
+		}
+	}
+	for _, p := range []string{"/none", "/PAPR1001/none", "/PAPR1001/pot1/none", "/all/none", "/PAPR1002/.label", "/PAPR1001/.none", "/all/.label", "/PAPR1001/.label/x", "/PAPR1002/pot1/n1"} {
+		_, err := s.tree.Stat(ctx, p)
+		wrong("stat "+p, err, fs.ErrNotExist)
+		_, err = s.tree.ReadDir(ctx, p)
+		wrong("list "+p, err, fs.ErrNotExist)
+		_, err = s.tree.Open(ctx, p)
+		wrong("open "+p, err, fs.ErrNotExist)
+		_, err = s.tree.Readlink(ctx, p)
+		wrong("readlink "+p, err, fs.ErrNotExist)
+	}
+	for _, p := range []string{"/PAPR1001/pot1/n1/single", "/all/pot1/n1/single", "/all/pot1/n1/zen.1/sub/hard"} {
+		_, err := s.tree.Open(ctx, p)
+		wrong("open "+p, err, tapetree.ErrOnTape)
+		wrong("open "+p, err, syscall.ENOMEDIUM)
+		_, err = s.tree.ReadDir(ctx, p)
+		wrong("list "+p, err, syscall.ENOTDIR)
+		_, err = s.tree.Readlink(ctx, p)
+		wrong("readlink "+p, err, syscall.EINVAL)
+	}
+	_, err := s.tree.Open(ctx, "/PAPR1001/pot1/n1")
+	if err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("open a folder: %v", err)
+	}
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	_, err = s.tree.ReadDir(cancelled, "/PAPR1001/pot1/n1")
+	wrong("list when cancelled", err, context.Canceled)
+}
+
+func TestXattrs(t *testing.T) {
+	s := newSite(t)
+	s.fill()
+	s.archive("pot1:/n1/*")
+	ctx := t.Context()
+	const sum = "f97c5d29941bfb1b2fdab0874906ab82" // of "one"
+	want := map[string]string{
+		"user.twintape.host": "pot1", "user.twintape.md5": sum, "user.twintape.tapes": "PAPR1001,PAPR2001", "user.twintape.state": "deletable",
+	}
+	same := func(what string, got map[string]string, err error, want map[string]string) {
+		t.Helper()
+		if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s has %v, %v, want %v", what, got, err, want)
+		}
+	}
+	host := func(p string) (map[string]string, error) {
+		t.Helper()
+		now, err := s.src.Stat(ctx, p)
+		must(t, err)
+		return s.tree.HostXattrs(ctx, "pot1", p, now)
+	}
+	nothing, changed := map[string]string{"user.twintape.host": "pot1"}, map[string]string{"user.twintape.host": "pot1", "user.twintape.state": "changed"}
+	got, err := s.tree.Xattrs(ctx, "/PAPR2001/pot1/n1/single")
+	same("the file on tape", got, err, want)
+	got, err = host("/n1/single")
+	same("the file on its host", got, err, want)
+	got, err = host("/n1")
+	same("a folder above items", got, err, nothing)
+	got, err = s.tree.Xattrs(ctx, "/all/pot1/n1")
+	same("a folder above items on tape", got, err, nothing)
+	got, err = s.tree.Xattrs(ctx, "/PAPR1001/.label")
+	same("a label", got, err, nil)
+
+	s.file("n1/zen.1/new", "x")
+	got, err = host("/n1/zen.1/new")
+	same("what came to its item later", got, err, changed)
+	must(t, os.WriteFile(filepath.Join(s.data, "n1/single"), []byte("two"), 0o644))
+	got, err = host("/n1/single")
+	same("what was changed", got, err, changed)
+	_, err = s.a.QueueAdd(ctx, []string{"pot1:/n1/single", "pot1:/n2/*"}, nil, archiver.QueueOptions{Again: true})
+	must(t, err)
+	for _, p := range []string{"/n1/single", "/n2/zen.2/visdata"} {
+		got, err = host(p)
+		same(p, got, err, map[string]string{"user.twintape.host": "pot1", "user.twintape.state": "queued"})
+	}
+}
