@@ -51,7 +51,7 @@ func copied(barcode string) (condition string, args []any) {
 	if barcode == "" {
 		return undamaged, nil
 	}
-	return "EXISTS (SELECT 1 FROM copies c JOIN tapes t ON t.id = c.tape WHERE c.item = i.id AND c.damaged = 0 AND t.barcode = ?)", []any{barcode}
+	return "EXISTS (SELECT 1 FROM copies c CROSS JOIN tapes t ON t.id = c.tape WHERE c.item = i.id AND c.damaged = 0 AND t.barcode = ?)", []any{barcode}
 }
 
 func (l *Ledger) browseHosts(ctx context.Context, barcode string) (hosts []string, err error) {
@@ -120,8 +120,9 @@ func (l *Ledger) covering(ctx context.Context, barcode, host, p string) ([]copie
 		}
 	}
 	condition, args := copied(barcode)
-	all, err := l.copiedItems(ctx, "i.path_hash IN ("+marks(len(hashes))+") AND i.host = ? AND "+condition, append(append(hashes, host), args...)...)
-	return latest(all), err
+	// The host is compared here: by its index the database would look through all of its items.
+	all, err := l.copiedItems(ctx, "i.path_hash IN ("+marks(len(hashes))+") AND "+condition, append(hashes, args...)...)
+	return latest(slices.DeleteFunc(all, func(it copiedItem) bool { return it.host != host })), err
 }
 
 // latest leaves one item of each path, the first.
@@ -235,18 +236,31 @@ type child struct {
 	item int64 // the latest that is the entry itself; 0 if items lie below it only
 }
 
-// itemsBelow returns the entries of a directory that items lie in, sorted; with any the first that is found.
-func (l *Ledger) itemsBelow(ctx context.Context, barcode, host, dir string, any bool) ([]child, error) {
+// fewItems is up to how many items below a directory are looked at one by one, whatever tape they are on.
+const fewItems = 2000
+
+// itemsBelow returns the entries of a directory that items lie in, sorted; with first only one that is found.
+func (l *Ledger) itemsBelow(ctx context.Context, barcode, host, dir string, first bool) ([]child, error) {
+	many := false
 	if barcode != "" {
+		var n int
+		if err := l.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM items i WHERE i.host = ? AND i.path >= ? AND i.path < ? LIMIT ?) x",
+			host, bytesOf(below(dir)), bytesOf(after(below(dir))), fewItems+1).Scan(&n); err != nil {
+			return nil, err
+		}
+		many = n > fewItems
+	}
+	if many { // most may be on other tapes
 		var all []child
 		err := l.passItems(ctx, func(id int64, p string) bool {
 			all = addChild(all, dir, id, p)
-			return !any
+			return !first
 		}, `SELECT i.id, i.path FROM tapes t CROSS JOIN copies c ON c.tape = t.id CROSS JOIN items i ON i.id = c.item
 			WHERE t.barcode = ? AND c.damaged = 0 AND i.host = ? AND i.path >= ? AND i.path < ? ORDER BY i.path`,
 			barcode, host, bytesOf(below(dir)), bytesOf(after(below(dir))))
 		return all, err
 	}
+	condition, on := copied(barcode)
 	var all []child
 	for from := below(dir); ; {
 		rows, next := 0, ""
@@ -259,9 +273,9 @@ func (l *Ledger) itemsBelow(ctx context.Context, barcode, host, dir string, any 
 			if name, _, deeper := strings.Cut(p[len(below(dir)):], "/"); deeper && rows > rowsOfOne {
 				next = after(below(below(dir) + name))
 			}
-			return !any && next == ""
-		}, "SELECT i.id, i.path FROM items i WHERE i.host = ? AND i.path >= ? AND i.path < ? AND "+undamaged+" ORDER BY i.path",
-			host, bytesOf(from), bytesOf(after(below(dir))))
+			return !first && next == ""
+		}, "SELECT i.id, i.path FROM items i WHERE i.host = ? AND i.path >= ? AND i.path < ? AND "+condition+" ORDER BY i.path",
+			append([]any{host, bytesOf(from), bytesOf(after(below(dir)))}, on...)...)
 		if err != nil || next == "" {
 			return all, err
 		}
