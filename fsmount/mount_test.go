@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -27,7 +26,6 @@ import (
 	"twintape/sources"
 	"twintape/sources/local"
 	"twintape/sources/sftp"
-	"twintape/sources/sftp/sshdtest"
 )
 
 // A mount is served by a process of its own, and used by this one: what serves a mount must not wait for it. Every program
@@ -47,6 +45,7 @@ type site struct {
 	Mountpoint    string
 	Hosts         []hostSpec
 	NoPassthrough bool
+	OneProcessor  bool // GOMAXPROCS=1: nothing may wait for another thread
 	AttrTTL       time.Duration
 }
 
@@ -117,6 +116,9 @@ func mount(t *testing.T, s site) *server {
 	must(t, err)
 	m := &server{t: t, mnt: s.Mountpoint, cmd: exec.Command(os.Args[0]), ended: make(chan error, 1)}
 	m.cmd.Env = append(os.Environ(), childSite+"="+string(text))
+	if s.OneProcessor {
+		m.cmd.Env = append(m.cmd.Env, "GOMAXPROCS=1")
+	}
 	m.cmd.Stderr = &m.said
 	out, err := m.cmd.StdoutPipe()
 	must(t, err)
@@ -231,6 +233,9 @@ func everything(t *testing.T, m *server, dir string) {
 		run(t, "bash", "-c", "cd "+host+" && tar cf - obs/zen.1.uv/visdata obs/nxa | md5sum"); a != b {
 		t.Errorf("tar makes something else: %s, %s", a, b)
 	}
+	if out := run(t, "rsync", "-rlpt", "--checksum", "--dry-run", "--itemize-changes", "--exclude", "absolute", "--exclude", "escape", dir+"/obs/", host+"/obs/"); out != "" {
+		t.Errorf("rsync would change something:\n%s", out)
+	}
 	for _, name := range []string{"obs", "obs/zen.1.uv/visdata", "obs/zen.1.uv/flags", "obs/zen.1.uv/again", "obs/zen.1.uv/link", "far"} {
 		var a, b unix.Stat_t
 		must(t, unix.Lstat(filepath.Join(dir, name), &a))
@@ -300,18 +305,25 @@ func everything(t *testing.T, m *server, dir string) {
 		})
 	}
 	readers.Wait()
+}
+
+// space is what a host says of its file system, where it can.
+func space(t *testing.T, m *server) {
+	t.Helper()
 	var st unix.Statfs_t
-	if err := unix.Statfs(host, &st); err != nil || st.Blocks == 0 || st.Bavail > st.Blocks {
+	if err := unix.Statfs(filepath.Join(m.mnt, "pot1"), &st); err != nil || st.Blocks == 0 || st.Bavail > st.Blocks {
 		t.Errorf("statfs: %+v, %v", st, err)
 	}
 }
 
 func TestLocal(t *testing.T) {
-	for name, plain := range map[string]bool{"passthrough": false, "plain reads": true} {
+	for name, s := range map[string]site{"passthrough": {}, "plain reads": {NoPassthrough: true}, "one processor": {NoPassthrough: true, OneProcessor: true}} {
 		t.Run(name, func(t *testing.T) {
 			dir := tree(t)
-			m := mount(t, site{Hosts: []hostSpec{{Name: "pot1", Alias: "p", Root: dir}}, NoPassthrough: plain})
+			s.Hosts = []hostSpec{{Name: "pot1", Alias: "p", Root: dir}}
+			m := mount(t, s)
 			everything(t, m, dir)
+			space(t, m)
 			// Hard links are one file.
 			var a, b unix.Stat_t
 			must(t, unix.Lstat(filepath.Join(m.mnt, "pot1/obs/zen.1.uv/visdata"), &a))
@@ -323,78 +335,6 @@ func TestLocal(t *testing.T) {
 			m.stop()
 		})
 	}
-}
-
-func TestSSH(t *testing.T) {
-	s := sshdtest.Start(t, sshdtest.Options{})
-	dir := tree(t)
-	cfg := &sftp.Config{
-		Host: "pot1", Address: s.Addr, User: s.User, IdentityFile: s.IdentityFile, KnownHosts: s.KnownHosts, Root: dir, Timeout: 20 * time.Second,
-	}
-	m := mount(t, site{Hosts: []hostSpec{{Name: "pot1", Alias: "p", SFTP: cfg}}})
-	everything(t, m, dir)
-	// The connections die under a reader, which hears nothing of it.
-	f, err := os.Open(filepath.Join(m.mnt, "pot1/obs/zen.1.uv/visdata"))
-	must(t, err)
-	defer f.Close()
-	first := make([]byte, 12)
-	_, err = f.ReadAt(first, 0)
-	must(t, err)
-	s.KillConnections()
-	last := make([]byte, 12)
-	if _, err := f.ReadAt(last, 8_400_000-12); err != nil || string(last) != "visibilities" {
-		t.Errorf("behind a broken connection: %q, %v", last, err)
-	}
-	f.Close()
-	m.stop()
-}
-
-// A host that does not answer fails alone, in time, and listing the root asks nobody.
-func TestDeadHosts(t *testing.T) {
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // connections are taken, and nothing is said
-	must(t, err)
-	defer silent.Close()
-	var asked sync.Map
-	go func() {
-		for n := 0; ; n++ {
-			conn, err := silent.Accept()
-			if err != nil {
-				return
-			}
-			asked.Store(n, conn)
-		}
-	}()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	nobody := closed.Addr().String()
-	must(t, closed.Close())
-	key := sshdtest.Start(t, sshdtest.Options{})
-	ssh := func(name, address string) hostSpec {
-		return hostSpec{Name: name, SFTP: &sftp.Config{
-			Host: name, Address: address, User: "root", IdentityFile: key.IdentityFile, KnownHosts: key.KnownHosts, Timeout: 2 * time.Second,
-		}}
-	}
-	dir := tree(t)
-	m := mount(t, site{Hosts: []hostSpec{{Name: "pot1", Root: dir}, ssh("hung", silent.Addr().String()), ssh("down", nobody)}})
-	run(t, "ls", "-la", m.mnt)
-	if _, ok := asked.Load(0); ok {
-		t.Error("listing the root asked a host")
-	}
-	hung := make(chan error)
-	go func() { _, err := os.ReadDir(filepath.Join(m.mnt, "hung/data")); hung <- err }()
-	if _, err := os.ReadDir(filepath.Join(m.mnt, "down/data")); !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.EHOSTDOWN) {
-		t.Errorf("a host that is down: %v", err)
-	}
-	run(t, "diff", "-r", "--no-dereference", dir+"/obs/zen.1.uv/flags", m.mnt+"/pot1/obs/zen.1.uv/flags")
-	select {
-	case err := <-hung:
-		if !errors.Is(err, syscall.ETIMEDOUT) && !errors.Is(err, syscall.EHOSTDOWN) {
-			t.Errorf("a host that hangs: %v", err)
-		}
-	case <-time.After(30 * time.Second):
-		t.Error("a host that hangs hangs its users")
-	}
-	m.stop()
 }
 
 // SIGTERM ends a mount that is in use, and a mount that a killed process left is taken away by the next.
