@@ -31,8 +31,9 @@ check: ## format, vet, staticcheck, module file, tests
 	go mod tidy -diff
 	$(MAKE) test
 
-bench: packages ## compare with mbuffer, Python's tarfile, md5sum and sftp; see docs/performance.md
-	go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./archiver
+bench: PACKAGES += bindfs sshfs rclone
+bench: packages ## compare with mbuffer, Python's tarfile, md5sum, sftp, sshfs, rclone and bindfs; see docs/performance.md
+	go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./archiver ./fsmount
 	go test -run '^$$' -bench . -timeout 60m ./sources/... ./internal/... ./verify
 
 fuzz: ## run each fuzzer for FUZZTIME

@@ -3,6 +3,7 @@ package archiver_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +19,8 @@ import (
 	"twintape/internal/tape/virtual"
 	"twintape/sources"
 	"twintape/sources/local"
+	"twintape/sources/sftp"
+	"twintape/sources/sftp/sshdtest"
 )
 
 // The benchmarks compare with the tools that would do the job otherwise, in interleaved rounds of the same run, and
@@ -35,6 +38,7 @@ type bench struct {
 	*testing.B
 	dir  string
 	data string
+	src  sources.Source // of data; local if nil
 }
 
 func newBench(b *testing.B) *bench {
@@ -113,8 +117,11 @@ func (b *bench) site(name string, to targets) *archiver.Archiver {
 		_, err := led.AddTape(b.Context(), ledger.Tape{Barcode: barcode, Capacity: 8 << 30})
 		must(b, err)
 	}
-	src, err := local.New("pot1", b.data)
-	must(b, err)
+	src := b.src
+	if src == nil {
+		src, err = local.New("pot1", b.data)
+		must(b, err)
+	}
 	ns, err := sources.NewNamespace([]sources.Host{{Name: "pot1", Source: src}})
 	must(b, err)
 	a := &archiver.Archiver{
@@ -226,6 +233,30 @@ func BenchmarkWriteMbuffer(b *testing.B) {
 	n.compare(total, "mbuffer", n.cartridges(), func(int) time.Duration {
 		return n.shell(`tar -b2048 -cf - -C "$1" . | mbuffer -q --hash md5 -s 1M -m 256M -f -o "$2" -f -o "$3"; sync "$2" "$3"`, n.data, x, y)
 	})
+}
+
+// BenchmarkWriteSSH has the observations on a host behind SSH, with the same cipher on both sides; sshd shares the machine.
+func BenchmarkWriteSSH(b *testing.B) {
+	n := newBench(b)
+	s := sshdtest.Start(b, sshdtest.Options{})
+	x, y := n.allocate("x", total+total/8), n.allocate("y", total+total/8)
+	ours := n.cartridges()
+	n.compare(total, "ssh-tar",
+		func(round int) time.Duration {
+			src := sftp.New(sftp.Config{
+				Host: "pot1", Address: s.Addr, User: s.User, IdentityFile: s.IdentityFile, KnownHosts: s.KnownHosts, Root: n.data,
+			})
+			defer src.Close()
+			n.src = src
+			return ours(round)
+		},
+		func(int) time.Duration {
+			host, port, err := net.SplitHostPort(s.Addr)
+			must(b, err)
+			return n.shell(`ssh -F none -p "$1" -i "$2" -o UserKnownHostsFile="$3" -c aes128-gcm@openssh.com "$4" "tar -b2048 -cf - -C $5 ." |
+				mbuffer -q --hash md5 -s 1M -m 256M -f -o "$6" -f -o "$7"; sync "$6" "$7"`,
+				port, s.IdentityFile, s.KnownHosts, s.User+"@"+host, n.data, x, y)
+		})
 }
 
 // inMemory is a Python archiver's plain way: everything into a tar in memory, which is then written onto one target after

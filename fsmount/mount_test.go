@@ -96,7 +96,7 @@ func serve(text string) error {
 
 // server is a process that serves a mount.
 type server struct {
-	t     *testing.T
+	t     testing.TB
 	mnt   string
 	cmd   *exec.Cmd
 	ended chan error
@@ -104,7 +104,7 @@ type server struct {
 }
 
 // mount starts a process that serves hosts.
-func mount(t *testing.T, s site) *server {
+func mount(t testing.TB, s site) *server {
 	t.Helper()
 	if s.Mountpoint == "" {
 		s.Mountpoint = t.TempDir()
@@ -167,7 +167,7 @@ func (m *server) stop() {
 	}
 }
 
-func mounted(t *testing.T, mnt string) bool {
+func mounted(t testing.TB, mnt string) bool {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/mountinfo")
 	must(t, err)
@@ -182,7 +182,7 @@ func must(t testing.TB, err error) {
 }
 
 // run runs a program with a deadline and returns what it prints.
-func run(t *testing.T, name string, args ...string) string {
+func run(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
