@@ -24,7 +24,10 @@ var rules = map[string]rule{
 
 	"sources":                       {nil, "a host's tree is a matter of its own: the mount and the job build on it"},
 	"sources/local":                 {[]string{"sources"}, "one kind of host knows no other"},
-	"sources/sftp":                  {[]string{"sources"}, "one kind of host knows no other"},
+	"sources/nfs":                   {[]string{"sources", "sources/pool"}, "one kind of host knows no other"},
+	"sources/nfs/ganeshatest":       {nil, "it starts nfs-ganesha, for any test"},
+	"sources/pool":                  {[]string{"sources"}, "it knows connections as an interface only"},
+	"sources/sftp":                  {[]string{"sources", "sources/pool"}, "one kind of host knows no other"},
 	"sources/sftp/sftpserver":       {nil, "the server shares no code with the client that is tested against it"},
 	"sources/sftp/sftpserver/serve": {[]string{"sources/sftp/sftpserver"}, "a command around the server"},
 	"sources/sftp/sshdtest":         {nil, "it starts OpenSSH, for any test"},
@@ -52,7 +55,7 @@ var rules = map[string]rule{
 }
 
 // testOnly are packages that only tests, and each other, may import.
-var testOnly = []string{"internal/audit", "internal/model", "internal/fault", "internal/ledger/ledgertest", "internal/tape/tapetest", "sources/sftp/sshdtest", "sources/sourcetest"}
+var testOnly = []string{"internal/audit", "internal/model", "internal/fault", "internal/ledger/ledgertest", "internal/tape/tapetest", "sources/nfs/ganeshatest", "sources/sftp/sshdtest", "sources/sourcetest"}
 
 // apart are imports from elsewhere that only some packages may have.
 var apart = []struct {

@@ -15,16 +15,11 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"twintape/sources"
+	"twintape/sources/pool"
 )
 
-// errLost marks an error of the connection rather than of the path: the same call may succeed on another one.
-var errLost = errors.New("connection lost")
-
-// errSilent is the cause of death of a connection whose server hung. A call that waited so long is not repeated.
-var errSilent = errors.New("no answer")
-
 // conn is one SSH connection with one SFTP session on it. Its goroutines, and the exchanges that their callers left
-// behind, belong to the pool and end soon after kill.
+// behind, belong to the pool and end soon after Kill.
 type conn struct {
 	socket  net.Conn // to the host, or to the first server on the way to it
 	ssh     *ssh.Client
@@ -50,7 +45,7 @@ func (c *conn) watch() {
 		if err == nil || err == io.EOF {
 			err = errors.New("the server closed the session")
 		}
-		c.kill(err)
+		c.Kill(err)
 	})
 	c.spawn(c.keepalive)
 }
@@ -65,19 +60,19 @@ func (c *conn) keepalive() {
 			return
 		case <-tick.C:
 		}
-		late := time.AfterFunc(c.timeout, func() { c.kill(c.silent()) })
+		late := time.AfterFunc(c.timeout, func() { c.Kill(c.silent()) })
 		_, _, err := c.ssh.SendRequest("keepalive@openssh.com", true, nil)
 		late.Stop()
 		if err != nil {
-			c.kill(err)
+			c.Kill(err)
 		}
 	}
 }
 
-func (c *conn) silent() error { return fmt.Errorf("%w for %v", errSilent, c.timeout) }
+func (c *conn) silent() error { return fmt.Errorf("%w for %v", pool.ErrSilent, c.timeout) }
 
-// kill ends the connection; every call that waits on it fails with the first kill's reason.
-func (c *conn) kill(reason error) {
+// Kill ends the connection; every call that waits on it fails with the first kill's reason.
+func (c *conn) Kill(reason error) {
 	if errors.Is(reason, io.EOF) { // the end of a connection is no end of a file
 		reason = errors.New(reason.Error())
 	}
@@ -94,7 +89,10 @@ func (c *conn) hangUp() {
 	c.ssh.Close()
 }
 
-func (c *conn) isDead() bool {
+// Busy returns how many exchanges are under way.
+func (c *conn) Busy() int { return int(c.busy.Load()) }
+
+func (c *conn) IsDead() bool {
 	select {
 	case <-c.dead:
 		return true
@@ -105,7 +103,7 @@ func (c *conn) isDead() bool {
 
 // lost is the error of a call whose connection died under it.
 func (c *conn) lost() error {
-	return fmt.Errorf("%w: %w: %w", sources.ErrUnavailable, errLost, c.cause)
+	return fmt.Errorf("%w: %w: %w", sources.ErrUnavailable, pool.ErrLost, c.cause)
 }
 
 // verdict tells the server's answers about a path from failures of the connection, which it kills.
@@ -114,7 +112,7 @@ func (c *conn) verdict(err error) error {
 		errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	c.kill(err)
+	c.Kill(err)
 	return c.lost()
 }
 
@@ -173,7 +171,7 @@ func await[T any](ctx context.Context, c *conn, exchange func() (T, error), undo
 				select {
 				case <-done:
 				case <-time.After(grace):
-					c.kill(fmt.Errorf("%w to a read that was cancelled", errSilent))
+					c.Kill(fmt.Errorf("%w to a read that was cancelled", pool.ErrSilent))
 					<-done
 				}
 			}
@@ -184,7 +182,7 @@ func await[T any](ctx context.Context, c *conn, exchange func() (T, error), undo
 				timer.Reset(c.timeout - quiet)
 				continue
 			}
-			c.kill(c.silent())
+			c.Kill(c.silent())
 			if toTheEnd {
 				<-done
 			}

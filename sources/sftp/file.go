@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"twintape/sources"
+	"twintape/sources/pool"
 )
 
 // stripe is how much of a read goes to one connection, in bytes; half of what SSH lets a channel have under way.
@@ -51,7 +52,7 @@ func newFile(s *Source, p string, info sources.Info, c *conn, opened *sftp.File)
 func (f *file) Stat(ctx context.Context) (sources.Info, error) {
 	for repeated := false; ; repeated = true {
 		info, err := f.stat(ctx)
-		if repeated || !worthRepeating(err) {
+		if repeated || !pool.WorthRepeating(err) {
 			return info, f.src.fail("stat", f.path, err)
 		}
 	}
@@ -97,7 +98,7 @@ func (f *file) readStriped(ctx context.Context, p []byte, off int64) (int, error
 	size := (len(p) + count - 1) / count
 	read := make([]int, count)
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(2 * f.src.pool.limit) // so that each connection has its next stripe's requests before it is done
+	g.SetLimit(2 * f.src.pool.Limit()) // so that each connection has its next stripe's requests before it is done
 	for i := range count {
 		from, to := min(i*size, len(p)), min((i+1)*size, len(p))
 		g.Go(func() (err error) {
@@ -126,7 +127,7 @@ func (f *file) readStriped(ctx context.Context, p []byte, off int64) (int, error
 func (f *file) readStripe(ctx context.Context, p []byte, off int64) (int, error) {
 	for repeated := false; ; repeated = true {
 		n, err := f.readOnce(ctx, p, off)
-		if repeated || !worthRepeating(err) {
+		if repeated || !pool.WorthRepeating(err) {
 			return n, err
 		}
 	}
@@ -163,7 +164,7 @@ func (f *file) handle(ctx context.Context, spread bool) (*conn, *sftp.File, erro
 		h, err := f.on(ctx, c)
 		return c, h, err
 	}
-	c, err := f.src.pool.get(ctx)
+	c, err := f.src.pool.Get(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -191,7 +192,7 @@ func (f *file) home() (home *conn, closed bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for c, h := range f.handles {
-		if c.isDead() {
+		if c.IsDead() {
 			delete(f.handles, c)
 			continue
 		}
@@ -234,7 +235,7 @@ func (f *file) on(ctx context.Context, c *conn) (*sftp.File, error) {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		if h.err == nil || c.isDead() || errors.Is(h.err, errChanged) {
+		if h.err == nil || c.IsDead() || errors.Is(h.err, errChanged) {
 			return h.sftp, h.err
 		}
 		// Who opened it gave up, perhaps only for its own reasons: try ourselves.
@@ -266,7 +267,7 @@ func (f *file) Close() error {
 	}
 	f.closed = true
 	for c, h := range f.handles {
-		if h.sftp != nil && !c.isDead() {
+		if h.sftp != nil && !c.IsDead() {
 			c.discard(h.sftp)
 		}
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/pkg/sftp"
 
 	"twintape/sources"
+	"twintape/sources/pool"
 )
 
 // Config says how a host is reached.
@@ -49,7 +50,7 @@ const (
 type Source struct {
 	host string
 	root string
-	pool *pool
+	pool *pool.Pool[*conn]
 }
 
 var (
@@ -70,16 +71,14 @@ func New(cfg Config) *Source {
 		cfg.Timeout = defaultTimeout
 	}
 	d := &dialer{cfg: cfg}
-	return &Source{
-		host: cfg.Host,
-		root: path.Clean("/" + cfg.Root),
-		pool: newPool(cfg.Connections, cfg.Timeout, d.dial),
-	}
+	s := &Source{host: cfg.Host, root: path.Clean("/" + cfg.Root)}
+	s.pool = pool.New(cfg.Connections, cfg.Timeout, func(ctx context.Context) (*conn, error) { return d.dial(ctx, s.pool.Spawn) })
+	return s
 }
 
 // Close ends all connections, fails the calls under way, and waits until nothing of it runs any more.
 func (s *Source) Close() error {
-	s.pool.close()
+	s.pool.Close()
 	return nil
 }
 
@@ -87,19 +86,19 @@ func (s *Source) Close() error {
 func (s *Source) Root() string { return s.root }
 
 func (s *Source) Stat(ctx context.Context, p string) (sources.Info, error) {
-	info, err := onConn(ctx, s.pool, func(c *conn) (sources.Info, error) { return s.lstat(ctx, c, p) })
+	info, err := pool.On(ctx, s.pool, func(c *conn) (sources.Info, error) { return s.lstat(ctx, c, p) })
 	return info, s.fail("stat", p, err)
 }
 
 func (s *Source) Readlink(ctx context.Context, p string) (string, error) {
-	target, err := onConn(ctx, s.pool, func(c *conn) (string, error) {
+	target, err := pool.On(ctx, s.pool, func(c *conn) (string, error) {
 		return call(ctx, c, func() (string, error) { return c.sftp.ReadLink(s.remote(p)) }, nil)
 	})
 	return target, s.fail("readlink", p, err)
 }
 
 func (s *Source) ReadDir(ctx context.Context, p string) ([]sources.Info, error) {
-	infos, err := onConn(ctx, s.pool, func(c *conn) ([]sources.Info, error) { return s.list(ctx, c, p) })
+	infos, err := pool.On(ctx, s.pool, func(c *conn) ([]sources.Info, error) { return s.list(ctx, c, p) })
 	return infos, s.fail("list", p, err)
 }
 
@@ -136,7 +135,7 @@ func (s *Source) list(ctx context.Context, c *conn, p string) ([]sources.Info, e
 }
 
 func (s *Source) Open(ctx context.Context, p string) (sources.File, error) {
-	f, err := onConn(ctx, s.pool, func(c *conn) (*file, error) {
+	f, err := pool.On(ctx, s.pool, func(c *conn) (*file, error) {
 		// A server that opens a pipe hangs, so look first.
 		info, err := s.lstat(ctx, c, p)
 		if err != nil {

@@ -7,11 +7,12 @@ import (
 	"github.com/pkg/sftp"
 
 	"twintape/sources"
+	"twintape/sources/pool"
 )
 
 // Space tells how full the host's file system is that holds p, if the server knows OpenSSH's statvfs.
 func (s *Source) Space(ctx context.Context, p string) (sources.Space, error) {
-	space, err := onConn(ctx, s.pool, func(c *conn) (sources.Space, error) {
+	space, err := pool.On(ctx, s.pool, func(c *conn) (sources.Space, error) {
 		return call(ctx, c, func() (sources.Space, error) {
 			st, err := c.sftp.StatVFS(s.remote(p))
 			if err != nil {

@@ -1,18 +1,12 @@
-package sftp
+package pool
 
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
-	"net"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"golang.org/x/crypto/ssh"
 
 	"twintape/sources"
 )
@@ -25,11 +19,17 @@ type fakeHost struct {
 	start time.Time
 }
 
-type fakeTransport struct{ ssh.Conn }
+// fakeConn is a connection to it.
+type fakeConn struct {
+	busy int
+	dead bool
+}
 
-func (fakeTransport) Close() error { return nil }
+func (c *fakeConn) Busy() int    { return c.busy }
+func (c *fakeConn) IsDead() bool { return c.dead }
+func (c *fakeConn) Kill(error)   { c.dead = true }
 
-func (h *fakeHost) dial(ctx context.Context, spawn func(func()) bool) (*conn, error) {
+func (h *fakeHost) dial(ctx context.Context) (*fakeConn, error) {
 	h.dials = append(h.dials, time.Since(h.start))
 	select {
 	case <-time.After(h.took):
@@ -39,37 +39,22 @@ func (h *fakeHost) dial(ctx context.Context, spawn func(func()) bool) (*conn, er
 	if h.err != nil {
 		return nil, h.err
 	}
-	here, _ := net.Pipe()
-	return &conn{socket: here, ssh: &ssh.Client{Conn: fakeTransport{}}, spawn: spawn, timeout: time.Minute, start: time.Now(), dead: make(chan struct{})}, nil
+	return new(fakeConn), nil
 }
 
-func newFake(limit int) (*fakeHost, *pool) {
+func newFake(limit int) (*fakeHost, *Pool[*fakeConn]) {
 	h := &fakeHost{start: time.Now()}
-	return h, newPool(limit, 30*time.Second, h.dial)
-}
-
-// A call whose connection ended says that the host is unavailable, and nothing of a file's end.
-func TestConnectionEnds(t *testing.T) {
-	h, p := newFake(1)
-	defer p.close()
-	c, err := h.dial(t.Context(), p.spawn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = c.verdict(fmt.Errorf("failed to send packet: %w", io.EOF))
-	if !errors.Is(err, sources.ErrUnavailable) || !worthRepeating(err) || errors.Is(err, io.EOF) || !strings.Contains(err.Error(), "failed to send packet") {
-		t.Errorf("the error is %v", err)
-	}
+	return h, New(limit, 30*time.Second, h.dial)
 }
 
 func TestBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, p := newFake(4)
-		defer p.close()
+		defer p.Close()
 		h.err = errors.New("refused")
 		// Calls every 100 ms for ten minutes: the host is tried after 1, 2, 4 … 60, 60 s only.
 		for time.Since(h.start) < 10*time.Minute {
-			if _, err := p.get(t.Context()); !errors.Is(err, sources.ErrUnavailable) || !errors.Is(err, h.err) {
+			if _, err := p.Get(t.Context()); !errors.Is(err, sources.ErrUnavailable) || !errors.Is(err, h.err) {
 				t.Fatalf("error %v", err)
 			}
 			time.Sleep(100 * time.Millisecond)
@@ -89,18 +74,18 @@ func TestBackOff(t *testing.T) {
 		// A success ends it, and the next failure pauses for a second again.
 		h.err = nil
 		time.Sleep(time.Minute)
-		c, err := p.get(t.Context())
+		c, err := p.Get(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.kill(errors.New("gone"))
+		c.Kill(errors.New("gone"))
 		h.err = errors.New("refused")
-		if _, err := p.get(t.Context()); !errors.Is(err, h.err) {
+		if _, err := p.Get(t.Context()); !errors.Is(err, h.err) {
 			t.Fatal(err)
 		}
 		h.err = nil
 		time.Sleep(time.Second)
-		if _, err := p.get(t.Context()); err != nil {
+		if _, err := p.Get(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -109,18 +94,18 @@ func TestBackOff(t *testing.T) {
 func TestFirstConnectIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, p := newFake(4)
-		defer p.close()
+		defer p.Close()
 		h.took = time.Second
 		errs := make(chan error)
 		for range 5 {
 			go func() {
-				_, err := p.get(t.Context())
+				_, err := p.Get(t.Context())
 				errs <- err
 			}()
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		if _, err := p.get(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(h.start) != 100*time.Millisecond {
+		if _, err := p.Get(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(h.start) != 100*time.Millisecond {
 			t.Errorf("impatient call: %v after %v", err, time.Since(h.start))
 		}
 		for range 5 {
@@ -137,10 +122,10 @@ func TestFirstConnectIsShared(t *testing.T) {
 func TestConnectTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, p := newFake(4)
-		defer p.close()
+		defer p.Close()
 		h.took = time.Hour
-		_, err := p.get(t.Context())
-		if !errors.Is(err, sources.ErrUnavailable) || !errors.Is(err, errSilent) || time.Since(h.start) != 30*time.Second {
+		_, err := p.Get(t.Context())
+		if !errors.Is(err, sources.ErrUnavailable) || !errors.Is(err, ErrSilent) || time.Since(h.start) != 30*time.Second {
 			t.Errorf("%v after %v", err, time.Since(h.start))
 		}
 	})
@@ -149,11 +134,11 @@ func TestConnectTimeout(t *testing.T) {
 func TestConnectionsGrowWithLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, p := newFake(3)
-		defer p.close()
+		defer p.Close()
 		h.took = time.Second
-		used := map[*conn]int{}
+		used := map[*fakeConn]int{}
 		for range 9 {
-			c, err := p.get(t.Context()) // an idle one is there: no other is wanted
+			c, err := p.Get(t.Context()) // an idle one is there: no other is wanted
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -163,26 +148,26 @@ func TestConnectionsGrowWithLoad(t *testing.T) {
 			t.Fatalf("%d connects without load", len(h.dials))
 		}
 		for range 9 {
-			c, err := p.get(t.Context())
+			c, err := p.Get(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.busy.Add(1)
+			c.busy++
 			time.Sleep(2 * time.Second)
 		}
 		if len(h.dials) != 3 {
 			t.Errorf("%d connects under load, want 3", len(h.dials))
 		}
 		for _, c := range p.conns {
-			if c.busy.Load() != 3 {
-				t.Errorf("a connection has %d of 9 calls", c.busy.Load())
+			if c.busy != 3 {
+				t.Errorf("a connection has %d of 9 calls", c.busy)
 			}
 		}
 		// A host that allows no more of them keeps those it has.
-		p.conns[0].kill(errors.New("gone"))
+		p.conns[0].Kill(errors.New("gone"))
 		h.err = errors.New("too many")
 		for range 5 {
-			if _, err := p.get(t.Context()); err != nil {
+			if _, err := p.Get(t.Context()); err != nil {
 				t.Error(err)
 			}
 			time.Sleep(5 * time.Second)
@@ -199,18 +184,18 @@ func TestPoolClosed(t *testing.T) {
 		h.took = time.Hour
 		done := make(chan error)
 		go func() {
-			_, err := p.get(t.Context())
+			_, err := p.Get(t.Context())
 			done <- err
 		}()
 		synctest.Wait()
-		p.close()
+		p.Close()
 		if err := <-done; !errors.Is(err, fs.ErrClosed) {
 			t.Errorf("a waiting call: %v", err)
 		}
 		if time.Since(h.start) != 0 {
 			t.Error("close waited for the connect")
 		}
-		if p.spawn(func() {}) {
+		if p.Spawn(func() {}) {
 			t.Error("a goroutine was started after close")
 		}
 	})
