@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo development)
 FUZZTIME ?= 60s
-PACKAGES := openssh-server openssh-client rsync mbuffer tar python3 gcc libc6-dev
+PACKAGES := openssh-server openssh-client rsync mbuffer tar python3 gcc libc6-dev nfs-ganesha nfs-ganesha-vfs rpcbind libnfs-utils iproute2 util-linux
 
 .PHONY: build demo test torture check bench fuzz packages clean help
 

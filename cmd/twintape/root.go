@@ -22,6 +22,7 @@ import (
 	"twintape/internal/tape/virtual"
 	"twintape/sources"
 	"twintape/sources/local"
+	"twintape/sources/nfs"
 	"twintape/sources/sftp"
 )
 
@@ -125,11 +126,7 @@ func (a *app) namespace() (*sources.Namespace, error) {
 	var hosts []sources.Host
 	for _, h := range cfg.Hosts {
 		host := sources.Host{Name: h.Name, Aliases: h.Aliases}
-		if h.Source == "sftp" {
-			host.Source = sftp.New(sftp.Config{
-				Host: h.Name, Address: h.Address, User: h.User, IdentityFile: h.IdentityFile, KnownHosts: h.KnownHosts, SSHConfig: h.SSHConfig, Root: h.Root,
-			})
-		} else if host.Source, err = local.New(h.Name, h.Root); err != nil {
+		if host.Source, err = source(h); err != nil {
 			return nil, exitcode.With(exitcode.Usage, err)
 		}
 		hosts = append(hosts, host)
@@ -140,6 +137,23 @@ func (a *app) namespace() (*sources.Namespace, error) {
 	}
 	a.closers = append(a.closers, ns.Close)
 	return ns, nil
+}
+
+// source makes the tree of a configured host, which is not contacted yet.
+func source(h config.Host) (sources.Source, error) {
+	switch h.Source {
+	case "sftp":
+		return sftp.New(sftp.Config{
+			Host: h.Name, Address: h.Address, User: h.User, IdentityFile: h.IdentityFile, KnownHosts: h.KnownHosts, SSHConfig: h.SSHConfig, Root: h.Root,
+		}), nil
+	case "nfs":
+		cfg := nfs.Config{Host: h.Name, Address: h.Address, Root: h.Root, Exports: h.Exports, NFSPort: h.NFSPort, MountPort: h.MountPort}
+		if h.Owner != nil {
+			cfg.Credential = &nfs.Credential{UID: h.Owner.UID, GID: h.Owner.GID, GIDs: h.Owner.GIDs}
+		}
+		return nfs.New(cfg)
+	}
+	return local.New(h.Name, h.Root)
 }
 
 func (a *app) ledger(ctx context.Context) (*ledger.Ledger, error) {

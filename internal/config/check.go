@@ -54,6 +54,12 @@ type rawHost struct {
 	KnownHosts   string   `toml:"known_hosts"`
 	SSHConfig    string   `toml:"ssh_config"`
 	Root         string   `toml:"root"`
+	Exports      []string `toml:"exports"`
+	UID          *int64   `toml:"uid"`
+	GID          *int64   `toml:"gid"`
+	GIDs         []int64  `toml:"gids"`
+	NFSPort      *int64   `toml:"nfs_port"`
+	MountPort    *int64   `toml:"mount_port"`
 }
 
 func defaults() rawConfig {
@@ -77,7 +83,6 @@ var later = map[string]string{
 	"ledger.credentials_file": "the MySQL ledger",
 	"library.changer":         "a library behind the Linux st driver",
 	"library.drives":          "a library behind the Linux st driver",
-	"host.exports":            "NFS hosts",
 	"serve":                   "the status page",
 }
 
@@ -85,6 +90,7 @@ var later = map[string]string{
 var known = []string{
 	"state_dir", "ledger", "ledger.driver", "ledger.path", "library", "library.kind", "library.dir", "library.timing",
 	"host", "host.name", "host.aliases", "host.source", "host.address", "host.user", "host.identity_file", "host.known_hosts", "host.ssh_config", "host.root",
+	"host.exports", "host.uid", "host.gid", "host.gids", "host.nfs_port", "host.mount_port",
 	"archive", "archive.archive_size", "archive.record_size", "archive.flush_bytes", "archive.memory", "archive.sides", "archive.on_drive_failure",
 	"verify", "verify.sample", "verify.deletable_after", "verify.swap_drives",
 	"mount", "mount.allow_other", "mount.attr_ttl",

@@ -41,13 +41,25 @@ type Library struct {
 type Host struct {
 	Name         string
 	Aliases      []string
-	Source       string // "local" or "sftp"
-	Address      string // sftp: host or host:port
+	Source       string // "local", "sftp" or "nfs"
+	Address      string // sftp: host or host:port; nfs: host
 	User         string
 	IdentityFile string
 	KnownHosts   string
 	SSHConfig    string // sftp: the ssh_config(5) file; empty for none
 	Root         string // the folder on the host that is its / here
+
+	// NFS only.
+	Exports   []string // the host's own list if empty
+	Owner     *Owner   // whom its server takes us for; the process's own numbers if nil
+	NFSPort   int      // what the host's port mapper says if 0
+	MountPort int
+}
+
+// Owner is a user with his groups, by number.
+type Owner struct {
+	UID, GID uint32
+	GIDs     []uint32
 }
 
 // Archive says how tapes are written. Sizes are in bytes.

@@ -66,6 +66,20 @@ source = "sftp"
 name = "pot7"
 source = "sftp"
 ssh_config = "none"
+[[host]]
+name = "pot8"
+source = "nfs"
+address = "10.0.0.7"
+root = "/data"
+exports = ["/data", "/data2"]
+uid = 1000
+gid = 100
+gids = [4294967295]
+nfs_port = 2049
+mount_port = 20048
+[[host]]
+name = "pot9"
+source = "nfs"
 `)
 	if err != nil {
 		t.Fatal(err)
@@ -81,6 +95,11 @@ ssh_config = "none"
 			},
 			{Name: "pot6", Source: "sftp", Address: "pot6", SSHConfig: "/home/obs/.ssh/config", Root: "/"},
 			{Name: "pot7", Source: "sftp", Address: "pot7", Root: "/"},
+			{
+				Name: "pot8", Source: "nfs", Address: "10.0.0.7", Root: "/data", Exports: []string{"/data", "/data2"},
+				Owner: &Owner{UID: 1000, GID: 100, GIDs: []uint32{4294967295}}, NFSPort: 2049, MountPort: 20048,
+			},
+			{Name: "pot9", Source: "nfs", Address: "pot9", Root: "/"},
 		},
 		Archive: Archive{ArchiveSize: 1e9, RecordSize: 1 << 20, FlushBytes: 4 << 30, Memory: 64 << 20, Sides: [2]string{"A*", "B*"}, OnDriveFailure: "single"},
 		Verify:  Verify{Sample: 1, DeletableAfter: "sample", SwapDrives: true},
@@ -115,8 +134,19 @@ func TestFaults(t *testing.T) {
 		{"real library", "state_dir = \".\"\n[library]\nkind = \"scsi\"\n", ":3: library.kind: a library behind the Linux st driver is not in this version"},
 		{"changer", "state_dir = \".\"\n[library]\nkind = \"virtual\"\ndir = \"x\"\nchanger = \"/dev/sg3\"\n", ":5: library.changer: a library behind"},
 		{"timing", start + "timing = \"dds\"\n", ":5: library.timing: is \"dds\""},
-		{"NFS", start + host + "source = \"nfs\"\n", ":7: host.source: host pot1: NFS is not in this version"},
-		{"exports", start + host + "source = \"local\"\nexports = [\"/data\"]\n", ":8: host.exports: NFS hosts"},
+		{"exports of a local host", start + host + "source = \"local\"\nexports = [\"/data\"]\n", ":8: host.exports: host pot1 is local: take the key out"},
+		{"uid of an SFTP host", start + host + "source = \"sftp\"\nuid = 0\n", ":8: host.uid: host pot1 is sftp: take the key out"},
+		{"NFS with a user", start + host + "source = \"nfs\"\nuser = \"x\"\n", ":8: host.user: host pot1 is nfs: take the key out"},
+		{"NFS with a port", start + host + "source = \"nfs\"\naddress = \"a:2049\"\n", ":8: host.address: host pot1: \"a:2049\" is no address"},
+		{"NFS's root", start + host + "source = \"nfs\"\nroot = \"data\"\n", ":8: host.root: host pot1: \"data\" is a folder of that host"},
+		{"export", start + host + "source = \"nfs\"\nexports = [\"data\"]\n", ":8: host.exports: host pot1: \"data\" is a folder of that host"},
+		{"no export", start + host + "source = \"nfs\"\nexports = []\n", ":8: host.exports: host pot1: is empty"},
+		{"NFS port", start + host + "source = \"nfs\"\nnfs_port = 0\n", ":8: host.nfs_port: host pot1: 0 is no port"},
+		{"mount port", start + host + "source = \"nfs\"\nmount_port = 65536\n", ":8: host.mount_port: host pot1: 65536 is no port"},
+		{"uid alone", start + host + "source = \"nfs\"\nuid = 1\n", "host.gid: host pot1: is missing: give uid and gid together"},
+		{"gids alone", start + host + "source = \"nfs\"\ngids = [1]\n", "host.uid: host pot1: is missing: give uid and gid together"},
+		{"uid", start + host + "source = \"nfs\"\nuid = -1\ngid = 1\n", ":8: host.uid: host pot1: -1 is no number of a user"},
+		{"gids", start + host + "source = \"nfs\"\nuid = 1\ngid = 1\ngids = [0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]\n", ":10: host.gids: host pot1: has 17 groups"},
 		{"mount", start + "[mount]\nattr_ttl = \"soon\"\n", `"soon" is no time: write it as "1s" or "5m"`},
 		{"status page", start + "[serve]\nlisten = \":80\"\n", ":5: serve: the status page is not in this version"},
 
@@ -132,7 +162,7 @@ func TestFaults(t *testing.T) {
 			`:12: host.root: host pot2: "y" is a folder of that host`},
 		{"missing from the second host", start + host + "source = \"local\"\n[[host]]\nname = \"pot2\"\n", `:8: host.source: host pot2: is ""`},
 		{"source", start + host + "source = \"ftp\"\n", `:7: host.source: host pot1: is "ftp"`},
-		{"no source", start + host, `host.source: host pot1: is "": use "local" or "sftp"`},
+		{"no source", start + host, `host.source: host pot1: is "": use "local", "sftp" or "nfs"`},
 		{"local with an address", start + host + "source = \"local\"\naddress = \"x\"\n", ":8: host.address: host pot1 is local"},
 		{"local with a user", start + host + "source = \"local\"\nuser = \"x\"\n", ":8: host.user: host pot1 is local"},
 		{"sftp's root", start + host + "source = \"sftp\"\nroot = \"data\"\n", `:8: host.root: host pot1: "data" is a folder of that host: give it from /`},
@@ -202,7 +232,7 @@ func TestSampleFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Hosts) != 2 || c.Hosts[0].Source != "local" || c.Hosts[1].Source != "sftp" {
+	if len(c.Hosts) != 3 || c.Hosts[0].Source != "local" || c.Hosts[1].Source != "sftp" || c.Hosts[2].Source != "nfs" {
 		t.Errorf("hosts %+v", c.Hosts)
 	}
 	// What it shows commented out is the default, so with the comment signs taken away it says the same.

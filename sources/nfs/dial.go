@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Source ports that only root can use, and that servers trust by default; those below are for well-known services.
@@ -24,8 +26,11 @@ const (
 	nfsPort     = 2049
 )
 
-// noNFS3 says what to do about a host without NFSv3.
-const noNFS3 = "twintape speaks NFSv3; if the host serves NFSv4 only, mount it with the kernel and configure the mount point as a \"local\" source"
+// What to do about a host without NFSv3.
+const (
+	kernelInstead = "mount it with the kernel and configure the mount point as a \"local\" source"
+	noNFS3        = "twintape speaks NFSv3: if the host serves NFSv4 only, " + kernelInstead
+)
 
 // dial makes a connection to the NFS server, and sees that it answers.
 func (s *Source) dial(ctx context.Context) (*conn, error) {
@@ -92,16 +97,21 @@ func (s *Source) explain(ctx context.Context, err error) error {
 	case null(3):
 		return fmt.Errorf("%w, but NFSv3 answers at port %d: configure nfs_port = %d, and mount_port as the host has it", err, nfsPort, nfsPort)
 	case null(4):
-		return fmt.Errorf("the host serves NFSv4 only, and %s", noNFS3)
+		return errors.New("the host serves NFSv4 only, and twintape speaks NFSv3: " + kernelInstead)
 	}
 	return fmt.Errorf("%w; %s", err, noNFS3)
 }
 
-// connect makes a TCP connection, from a privileged port if this process may have one.
+// connect makes a TCP connection, from a privileged port if this process may have one and the port mapper is not the
+// one who is asked: that answers everybody.
 func (s *Source) connect(ctx context.Context, port int) (*conn, error) {
 	addr := net.JoinHostPort(strings.Trim(s.cfg.Address, "[]"), strconv.Itoa(port))
 	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: s.cfg.Timeout, Interval: s.cfg.Timeout / 3, Count: 3}}
-	sock, err := dialPrivileged(ctx, dialer, addr)
+	dial := dialPrivileged
+	if port == portmapPort {
+		dial = dialOrdinary
+	}
+	sock, err := dial(ctx, dialer, addr)
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect: %w", err)
 	}
@@ -117,6 +127,7 @@ func dialPrivileged(ctx context.Context, dialer net.Dialer, addr string) (net.Co
 	for i, begin := 0, rand.IntN(ports); i < ports; i++ {
 		from := dialer
 		from.LocalAddr = &net.TCPAddr{Port: minPrivileged + (begin+i)%ports}
+		from.Control = reuse
 		sock, err := from.DialContext(ctx, "tcp", addr)
 		if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EADDRNOTAVAIL) {
 			continue
@@ -126,7 +137,18 @@ func dialPrivileged(ctx context.Context, dialer net.Dialer, addr string) (net.Co
 		}
 		return sock, err
 	}
+	return dialOrdinary(ctx, dialer, addr)
+}
+
+func dialOrdinary(ctx context.Context, dialer net.Dialer, addr string) (net.Conn, error) {
 	return dialer.DialContext(ctx, "tcp", addr)
+}
+
+// reuse lets a port be had that a connection to another host, or one that has ended, had last; there are few of them.
+func reuse(_, _ string, raw syscall.RawConn) error {
+	var set error
+	err := raw.Control(func(fd uintptr) { set = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) })
+	return errors.Join(err, set)
 }
 
 // machine is this machine's name, as AUTH_SYS tells it.

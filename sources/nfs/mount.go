@@ -82,7 +82,7 @@ func (s *Source) mount(ctx context.Context, path string) (mounted, error) {
 		// AUTH_NONE in the list means that any credential will do.
 		if f := reply.value.flavors; len(f) > 0 && !slices.Contains(f, authSys) && !slices.Contains(f, authNone) {
 			return &refusedError{fmt.Sprintf("NFS export %s wants another kind of login (flavors %v, such as Kerberos) than the plain user numbers "+
-				"(sec=sys) that twintape has: mount it with the kernel and configure the mount point as a \"local\" source", path, f)}
+				"(sec=sys) that twintape has: %s", path, f, kernelInstead)}
 		}
 		m.fh = reply.value.fh
 		return nil

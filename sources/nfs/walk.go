@@ -181,7 +181,7 @@ func (s *Source) step(ctx context.Context, list exports, dir *node, name string)
 		if len(list.below(p)) > 0 {
 			return &node{path: p, at: dir.at}, nil
 		}
-		return nil, fmt.Errorf("no NFS export of the host covers %s: %w", p, fs.ErrNotExist)
+		return nil, fmt.Errorf("none of the host's NFS exports covers %s: %w", p, fs.ErrNotExist)
 	}
 	at := time.Now()
 	if dir.at.Before(at) {

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -43,7 +44,11 @@ type PausedError struct {
 }
 
 func (e *PausedError) Error() string {
-	return fmt.Sprintf("%v: %v (next try in %v)", sources.ErrUnavailable, e.Err, time.Until(e.Until).Round(time.Millisecond))
+	text := fmt.Sprintf("%v (next try in %v)", e.Err, time.Until(e.Until).Round(time.Millisecond))
+	if errors.Is(e.Err, sources.ErrUnavailable) { // it says so itself
+		return text
+	}
+	return fmt.Sprintf("%v: %s", sources.ErrUnavailable, text)
 }
 
 func (e *PausedError) Unwrap() []error { return []error{sources.ErrUnavailable, e.Err} }

@@ -22,7 +22,7 @@ import (
 // Export is one folder of this machine that the server gives out, at its own path.
 type Export struct {
 	Path    string
-	Options []string // of the export, such as "Squash = Root_Squash"; instead of the defaults of the same name
+	Options []string // of the export, such as "Squash = Root_Squash;"; instead of the defaults of the same name
 }
 
 // Options vary the server.
@@ -84,7 +84,7 @@ func config(opts Options) string {
 		for _, o := range e.Options {
 			name, _, _ := strings.Cut(o, " ")
 			delete(defaults, name)
-			fmt.Fprintf(&b, "%s;\n", o)
+			fmt.Fprintln(&b, o)
 		}
 		for name, value := range defaults {
 			fmt.Fprintf(&b, "%s = %s;\n", name, value)
@@ -153,6 +153,9 @@ func (s *Server) run() {
 	before := strings.Count(s.Log(), "NFS SERVER INITIALIZED")
 	s.ganesha = s.spawn("/usr/bin/ganesha.nfsd", "-F", "-f", filepath.Join(s.dir, "conf"), "-L", filepath.Join(s.dir, "log"), "-p", "/run/ganesha.pid")
 	s.wait("ganesha", s.ganesha, func() bool { return strings.Count(s.Log(), "NFS SERVER INITIALIZED") > before })
+	if strings.Contains(s.Log(), ":CONFIG :CRIT") {
+		s.t.Fatal("ganesha does not like its configuration")
+	}
 }
 
 // wait waits until a process is ready.
