@@ -19,7 +19,7 @@ const (
 
 // again makes a call on a connection, and again as long as that is worth it, within the source's timeout: a file that the
 // server is still fetching (NFS3ERR_JUKEBOX), and a connection that was lost under the call, since a server that restarts
-// is back soon and knows its handles. A patient call waits for a connection in the same way; others fail at once if
+// is back soon and knows its handles; one that sends nonsense is asked once more only. A patient call waits for a connection in the same way; others fail at once if
 // there is none.
 func again[T any](ctx context.Context, s *Source, patient bool, call func(c *conn) (T, error)) (T, error) {
 	began := time.Now()
@@ -35,7 +35,11 @@ func again[T any](ctx context.Context, s *Source, patient bool, call func(c *con
 		case errors.Is(err, statusJukebox):
 			err = fmt.Errorf("%w: the server is still fetching it from slower storage: %w", sources.ErrUnavailable, err)
 		case pool.WorthRepeating(err):
-			if lost++; lost == 1 {
+			lost++
+			if lost > 1 && errors.Is(err, errMalformed) {
+				return v, err
+			}
+			if lost == 1 {
 				pause = 0 // it may have been idle for long
 			}
 		case errors.As(err, &paused) && (patient || lost > 0) && !errors.Is(err, pool.ErrSilent):

@@ -219,10 +219,7 @@ func (k *call) receive(r *record) error {
 	if err != nil && k.err == nil {
 		return err
 	}
-	if _, err := r.Read(make([]byte, 1)); err != io.EOF {
-		return malformed("bytes behind the end of a reply")
-	}
-	return nil
+	return r.end()
 }
 
 // grace is how long a cancelled read may wait for an answer that is coming in before its connection is given up.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -106,7 +107,7 @@ func (r *record) Read(p []byte) (int, error) {
 		}
 		var mark [4]byte
 		if _, err := io.ReadFull(r.src, mark[:]); err != nil {
-			return 0, err
+			return 0, cut(err)
 		}
 		v := binary.BigEndian.Uint32(mark[:])
 		r.left, r.last = int(v&^lastFragment), v&lastFragment != 0
@@ -116,17 +117,28 @@ func (r *record) Read(p []byte) (int, error) {
 	}
 	n, err := r.src.Read(p[:min(len(p), r.left)])
 	r.left -= n
-	return n, err
+	return n, cut(err)
+}
+
+// cut tells the end of the stream from the end of a record.
+func cut(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return errors.New("the server closed the connection in the middle of an answer")
+	}
+	return err
+}
+
+// end says that nothing of the record is left.
+func (r *record) end() error {
+	if r.left > 0 || !r.last {
+		return malformed("bytes behind the end of a reply")
+	}
+	return nil
 }
 
 // fill reads exactly into p.
 func (r *record) fill(p []byte) error {
 	_, err := io.ReadFull(r, p)
-	return early(err)
-}
-
-// early tells a record that ended too early from a stream that did.
-func early(err error) error {
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return malformed("a record that ends too early")
 	}

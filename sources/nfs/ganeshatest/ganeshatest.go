@@ -183,7 +183,28 @@ func (s *Server) Log() string {
 }
 
 // Stop freezes the server; the kernel goes on taking connections for it.
-func (s *Server) Stop() { s.t.Helper(); s.must(s.ganesha.cmd.Process.Signal(unix.SIGSTOP)) }
+func (s *Server) Stop() {
+	s.t.Helper()
+	s.must(s.ganesha.cmd.Process.Signal(unix.SIGSTOP))
+	s.wait("to freeze ganesha", s.ganesha, s.frozen)
+}
+
+// frozen says whether all threads stand still, which they do one after the other.
+func (s *Server) frozen() bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.ganesha.cmd.Process.Pid))
+	s.must(err)
+	for _, thread := range threads {
+		stat, err := os.ReadFile(thread)
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		// number (name) state …; the name may hold anything, a parenthesis too.
+		if !bytes.HasPrefix(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" T")) {
+			return false
+		}
+	}
+	return true
+}
 
 // Cont thaws what Stop froze.
 func (s *Server) Cont() { s.t.Helper(); s.must(s.ganesha.cmd.Process.Signal(unix.SIGCONT)) }
