@@ -13,6 +13,8 @@ import (
 	"twintape/internal/ledger"
 	"twintape/sources"
 	"twintape/sources/local"
+	"twintape/sources/nfs"
+	"twintape/sources/nfs/ganeshatest"
 	"twintape/sources/sftp"
 	"twintape/sources/sftp/sshdtest"
 )
@@ -72,6 +74,53 @@ func TestTwoHosts(t *testing.T) {
 		must(t, err)
 		if !bytes.Equal(got, pattern(100+i, 2_000_000+i)) {
 			t.Errorf("far.%d.uv came back with other content", i)
+		}
+	}
+}
+
+// Items of a host behind NFS go onto a pair, though its server is killed and started again in the middle; hard links stay.
+func TestNFSHost(t *testing.T) {
+	s := newSite(t, 64<<20)
+	root := filepath.Join(s.dir, "pot6")
+	must(t, os.Mkdir(root, 0o755))
+	server := ganeshatest.Start(t, ganeshatest.Options{Exports: []ganeshatest.Export{{Path: root}}})
+	there, err := nfs.New(nfs.Config{Host: "pot6", Address: server.Addr, Root: root})
+	must(t, err)
+	s.a.Namespace, err = sources.NewNamespace([]sources.Host{{Name: "pot6", Source: there}})
+	must(t, err)
+	t.Cleanup(func() { must(t, s.a.Namespace.Close()) })
+	s.a.ArchiveSize, s.a.FlushBytes, s.a.Memory = 2<<20, 2<<20, 1<<20
+	for i := range 8 {
+		dir := filepath.Join(root, fmt.Sprintf("far.%d.uv", i))
+		must(t, os.Mkdir(dir, 0o750))
+		must(t, os.WriteFile(filepath.Join(dir, "visdata"), pattern(100+i, 2_000_000+i), 0o640))
+		must(t, os.Link(filepath.Join(dir, "visdata"), filepath.Join(dir, "same")))
+	}
+	q := s.queue("pot6:/*.uv")
+	if len(q.Items) != 8 || len(q.Problems) > 0 {
+		t.Fatalf("queued %d items, problems %v", len(q.Items), q.Problems)
+	}
+	s.a.Events = &onFlush{server.Restart}
+	r, err := s.run()
+	must(t, err)
+	if r.Archived != 8 || !r.Good() {
+		t.Fatalf("the report is %+v", r)
+	}
+	back := t.TempDir()
+	s.extract("PAPR2001", back)
+	for i := range 8 {
+		dir := filepath.Join(back, fmt.Sprintf("pot6/far.%d.uv", i))
+		got, err := os.ReadFile(filepath.Join(dir, "visdata"))
+		must(t, err)
+		if !bytes.Equal(got, pattern(100+i, 2_000_000+i)) {
+			t.Errorf("far.%d.uv came back with other content", i)
+		}
+		one, err := os.Stat(filepath.Join(dir, "visdata"))
+		must(t, err)
+		two, err := os.Stat(filepath.Join(dir, "same"))
+		must(t, err)
+		if !os.SameFile(one, two) {
+			t.Errorf("far.%d.uv came back without its hard link", i)
 		}
 	}
 }

@@ -53,6 +53,11 @@ deletable_after = "full"
 # user = "obs"
 # identity_file = "~/.ssh/id_ed25519"   # or leave it out and use the SSH agent
 # known_hosts = "~/.ssh/known_hosts"
+#
+# [[host]]
+# name = "pot6"
+# source = "nfs"                        # NFS version 3; its exports show at their own paths
+# address = "pot6.example.org"
 `
 
 func newInitCommand(*app) *cobra.Command {

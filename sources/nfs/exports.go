@@ -46,13 +46,6 @@ func (s *Source) exports(ctx context.Context) (exports, error) {
 	return slices.Compact(list), nil
 }
 
-// known returns the host's own list if there is one; nobody is asked.
-func (s *Source) known() []string {
-	s.listed.mu.Lock()
-	defer s.listed.mu.Unlock()
-	return s.listed.value
-}
-
 // at returns the export whose root p is.
 func (l exports) at(p string) *export {
 	i, found := slices.BinarySearchFunc(l, p, func(e *export, p string) int { return strings.Compare(e.path, p) })

@@ -77,7 +77,7 @@ func (s *Source) mount(ctx context.Context, path string) (mounted, error) {
 			return err
 		}
 		if reply.status != 0 {
-			return s.denied(c, path, reply.status)
+			return s.denied(ctx, c, path, reply.status)
 		}
 		// AUTH_NONE in the list means that any credential will do.
 		if f := reply.value.flavors; len(f) > 0 && !slices.Contains(f, authSys) && !slices.Contains(f, authNone) {
@@ -100,7 +100,7 @@ func (s *Source) mount(ctx context.Context, path string) (mounted, error) {
 }
 
 // denied words the refusal of an export.
-func (s *Source) denied(c *conn, path string, st status) error {
+func (s *Source) denied(ctx context.Context, c *conn, path string, st status) error {
 	us := "this machine"
 	if addr, ok := c.sock.LocalAddr().(*net.TCPAddr); ok {
 		us = addr.IP.String()
@@ -114,8 +114,12 @@ func (s *Source) denied(c *conn, path string, st status) error {
 	default:
 		text = fmt.Sprintf("NFS export %s cannot be had by %s: %v (%s)", path, us, st, mountWord(st))
 	}
-	if list := s.known(); len(list) > 0 {
-		text += "; the host exports " + strings.Join(list, ", ")
+	if list, err := do(ctx, c, procExport, nil, maxList, (*decoder).exportList); err == nil && len(list) > 0 {
+		const enough = 10
+		text += "; the host lists for us " + strings.Join(list[:min(len(list), enough)], ", ")
+		if more := len(list) - enough; more > 0 {
+			text += fmt.Sprintf(" and %d more", more)
+		}
 	}
 	return &refusedError{text + s.portHint(c)}
 }
