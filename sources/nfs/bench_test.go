@@ -6,12 +6,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"twintape/sources"
+	"twintape/sources/sourcetest"
 )
 
 const (
@@ -31,7 +29,7 @@ func BenchmarkRead(b *testing.B) {
 				for range rounds {
 					began := time.Now()
 					src := newSource(b, config(s, root))
-					readThrough(b, src, size)
+					sourcetest.ReadThrough(b, src, "/big", benchSize, size)
 					src.Close()
 					ours = append(ours, time.Since(began))
 					theirs = append(theirs, nfsCat(b, fmt.Sprintf("nfs://%s%s?version=3", s.Addr, filepath.Join(root, "big"))))
@@ -62,30 +60,6 @@ func nfsCat(b *testing.B, url string) time.Duration {
 		b.Fatalf("nfs-cat (Debian's libnfs-utils): %v", err)
 	}
 	return time.Since(began)
-}
-
-// readThrough reads the file once, with four readers taking the next piece each.
-func readThrough(b *testing.B, src sources.Source, size int) {
-	f := openBig(b, src)
-	defer f.Close()
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			buf := make([]byte, size)
-			for {
-				off := next.Add(int64(size)) - int64(size)
-				if off >= benchSize {
-					return
-				}
-				if _, err := f.ReadAt(b.Context(), buf, off); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
 }
 
 // BenchmarkReadDir lists a directory of 10,000 entries with their attributes.

@@ -204,7 +204,7 @@ func TestNoPortMapper(t *testing.T) {
 	t.Log(err)
 	cfg := config(s, root)
 	cfg.NFSPort, cfg.MountPort = 2049, ganeshatest.MountPort
-	must(t, readWhole(t.Context(), openBig(t, newSource(t, cfg)), data))
+	must(t, sourcetest.Whole(t.Context(), openBig(t, newSource(t, cfg)), data))
 	s.Kill()
 	_, err = newSource(t, config(s, root)).Stat(t.Context(), "/big")
 	if !errors.Is(err, sources.ErrUnavailable) || !strings.Contains(err.Error(), "is the NFS server running?") {

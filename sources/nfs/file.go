@@ -10,9 +10,8 @@ import (
 	"sync"
 	"syscall"
 
-	"golang.org/x/sync/errgroup"
-
 	"twintape/sources"
+	"twintape/sources/pool"
 )
 
 // file is an open file: the server's handle for it, which any connection can use.
@@ -108,47 +107,15 @@ func (f *file) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, f.src.fail("read", f.path, syscall.EINVAL)
 	}
-	n, err := f.readChunks(ctx, p, off)
+	if len(p) == 0 {
+		return 0, f.src.usable(ctx)
+	}
+	// So many at once that each connection has its next requests before it is done.
+	n, err := pool.Stripe(ctx, p, off, f.chunk, 4*f.src.pool.Limit(), f.readChunk)
 	if err == nil || err == io.EOF {
 		return n, err
 	}
 	return n, f.src.fail("read", f.path, err)
-}
-
-// readChunks has several requests in flight, and returns what came without a gap.
-func (f *file) readChunks(ctx context.Context, p []byte, off int64) (int, error) {
-	if len(p) == 0 {
-		return 0, f.src.usable(ctx)
-	}
-	if len(p) <= f.chunk {
-		return f.readChunk(ctx, p, off)
-	}
-	count := (len(p) + f.chunk - 1) / f.chunk
-	read := make([]int, count)
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(4 * f.src.pool.Limit()) // so that each connection has its next requests before it is done
-	for i := range count {
-		from, to := i*f.chunk, min((i+1)*f.chunk, len(p))
-		g.Go(func() (err error) {
-			read[i], err = f.readChunk(gctx, p[from:to], off+int64(from))
-			if err == io.EOF {
-				err = nil // told by the count
-			}
-			return err
-		})
-	}
-	err := g.Wait()
-	n := 0
-	for i := range count {
-		n += read[i]
-		if n < min((i+1)*f.chunk, len(p)) {
-			if err == nil {
-				err = io.EOF
-			}
-			return n, err
-		}
-	}
-	return n, nil
 }
 
 // readChunk reads one request's worth, and on where the server sent less without being at the file's end.

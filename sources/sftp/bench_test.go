@@ -5,13 +5,11 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"testing"
 
-	"twintape/sources"
 	"twintape/sources/sftp"
 	"twintape/sources/sftp/sshdtest"
+	"twintape/sources/sourcetest"
 )
 
 const benchSize = 256 << 20
@@ -26,7 +24,7 @@ func BenchmarkRead(b *testing.B) {
 			b.SetBytes(benchSize)
 			for b.Loop() {
 				src := sftp.New(config(s, root))
-				readThrough(b, src, size)
+				sourcetest.ReadThrough(b, src, "/big", benchSize, size)
 				src.Close()
 			}
 		})
@@ -45,28 +43,4 @@ func BenchmarkRead(b *testing.B) {
 			}
 		}
 	})
-}
-
-// readThrough reads the file once, with four readers taking the next piece each.
-func readThrough(b *testing.B, src sources.Source, size int) {
-	f := openBig(b, src)
-	defer f.Close()
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			buf := make([]byte, size)
-			for {
-				off := next.Add(int64(size)) - int64(size)
-				if off >= benchSize {
-					return
-				}
-				if _, err := f.ReadAt(b.Context(), buf, off); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
 }

@@ -11,7 +11,6 @@ import (
 	"syscall"
 
 	"github.com/pkg/sftp"
-	"golang.org/x/sync/errgroup"
 
 	"twintape/sources"
 	"twintape/sources/pool"
@@ -91,36 +90,9 @@ func (f *file) readStriped(ctx context.Context, p []byte, off int64) (int, error
 	if len(p) == 0 {
 		return 0, ctx.Err()
 	}
+	// Pieces of the same size, so many at once that each connection has its next one's requests before it is done.
 	count := (len(p) + stripe - 1) / stripe
-	if count == 1 {
-		return f.readStripe(ctx, p, off)
-	}
-	size := (len(p) + count - 1) / count
-	read := make([]int, count)
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(2 * f.src.pool.Limit()) // so that each connection has its next stripe's requests before it is done
-	for i := range count {
-		from, to := min(i*size, len(p)), min((i+1)*size, len(p))
-		g.Go(func() (err error) {
-			read[i], err = f.readStripe(gctx, p[from:to], off+int64(from))
-			if err == io.EOF {
-				err = nil // told by the count
-			}
-			return err
-		})
-	}
-	err := g.Wait()
-	n := 0
-	for i := range count {
-		n += read[i]
-		if n < min((i+1)*size, len(p)) {
-			if err == nil {
-				err = io.EOF
-			}
-			break
-		}
-	}
-	return n, err
+	return pool.Stripe(ctx, p, off, (len(p)+count-1)/count, 2*f.src.pool.Limit(), f.readStripe)
 }
 
 // readStripe reads from one connection, and once more from another one if the first is lost.

@@ -125,10 +125,10 @@ func TestProxyJump(t *testing.T) {
 		}
 		return nil
 	}
-	eventually(t, read)
+	sourcetest.Eventually(t, read)
 	first.KillConnections()
 	clear(got)
-	eventually(t, read)
+	sourcetest.Eventually(t, read)
 
 	// A gate that hangs is told as the host's trouble, in time.
 	hung := cfg
