@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"twintape/sources"
@@ -52,6 +53,8 @@ func again[T any](ctx context.Context, s *Source, patient bool, call func(c *con
 		}
 		select {
 		case <-time.After(pause):
+		case <-s.pool.Context().Done():
+			return v, fs.ErrClosed
 		case <-ctx.Done():
 			return v, ctx.Err()
 		}
@@ -77,6 +80,9 @@ func (s *Source) refused(c *conn, err error) error {
 			return fmt.Errorf("%w: %w%s", sources.ErrUnavailable, err, s.portHint(c))
 		}
 		return fmt.Errorf("%w: %w", sources.ErrUnavailable, err)
+	}
+	if errors.Is(err, statusPerm) { // which is how Linux says it
+		return fmt.Errorf("%w%s", err, s.portHint(c))
 	}
 	return err
 }

@@ -259,7 +259,7 @@ func (c *conn) call(ctx context.Context, p procedure, args func(*encoder), k *ca
 			c.abandon(xid, k)
 			return ctx.Err()
 		case <-timer.C:
-			left, err := c.patience(k, began)
+			left, err := c.patience(p, k, began)
 			if err != nil {
 				c.abandon(xid, k)
 				return err
@@ -270,7 +270,7 @@ func (c *conn) call(ctx context.Context, p procedure, args func(*encoder), k *ca
 }
 
 // patience returns how much longer a call may wait, or why not.
-func (c *conn) patience(k *call, began time.Duration) (time.Duration, error) {
+func (c *conn) patience(p procedure, k *call, began time.Duration) (time.Duration, error) {
 	left := c.timeout - (time.Since(c.start) - max(began, time.Duration(c.alive.Load())))
 	if left <= 0 {
 		c.Kill(fmt.Errorf("%w for %v", pool.ErrSilent, c.timeout))
@@ -282,7 +282,7 @@ func (c *conn) patience(k *call, began time.Duration) (time.Duration, error) {
 		left = min(left, c.timeout-time.Since(k.overtaken))
 	}
 	if left <= 0 {
-		return 0, fmt.Errorf("%w: %w to this call for %v, but to later ones", sources.ErrUnavailable, pool.ErrSilent, c.timeout)
+		return 0, fmt.Errorf("%w: %w to %s for %v, but to later calls", sources.ErrUnavailable, pool.ErrSilent, p.name, c.timeout)
 	}
 	return left, nil
 }

@@ -22,13 +22,20 @@ type exports []*export
 
 // exports returns the configured ones, or else those that the host lists.
 func (s *Source) exports(ctx context.Context) (exports, error) {
-	paths := s.cfg.Exports
-	if len(paths) == 0 {
-		var err error
-		if paths, err = s.listed.get(ctx, s, listTTL, s.listExports); err != nil {
+	return s.listed.get(ctx, s, listTTL, func(ctx context.Context) (exports, error) {
+		if len(s.cfg.Exports) > 0 {
+			return s.sorted(s.cfg.Exports), nil
+		}
+		paths, err := s.listExports(ctx)
+		if err != nil {
 			return nil, err
 		}
-	}
+		return s.sorted(paths), nil
+	})
+}
+
+// sorted makes the exports of paths; the same path is the same one again.
+func (s *Source) sorted(paths []string) exports {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := make(exports, 0, len(paths))
@@ -43,7 +50,7 @@ func (s *Source) exports(ctx context.Context) (exports, error) {
 		list = append(list, s.byPath[p])
 	}
 	slices.SortFunc(list, func(a, b *export) int { return strings.Compare(a.path, b.path) })
-	return slices.Compact(list), nil
+	return slices.Compact(list)
 }
 
 // at returns the export whose root p is.
@@ -55,7 +62,7 @@ func (l exports) at(p string) *export {
 	return l[i]
 }
 
-// below returns the next path elements of the exports that lie below p, sorted, and whether there are any.
+// below returns the next path elements of the exports that lie below p; one may come more than once.
 func (l exports) below(p string) []string {
 	prefix := strings.TrimSuffix(p, "/") + "/"
 	var names []string
@@ -65,6 +72,5 @@ func (l exports) below(p string) []string {
 			names = append(names, name)
 		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return names
 }

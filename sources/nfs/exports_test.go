@@ -213,8 +213,8 @@ func TestNoPortMapper(t *testing.T) {
 	t.Log(err)
 }
 
-// TestUnprivileged: a server that trusts only root's ports is read by root, and tells others what is missing.
-func TestUnprivileged(t *testing.T) {
+// TestPrivilegedPort: a server that trusts only root's ports is read by root, and tells others what is missing.
+func TestPrivilegedPort(t *testing.T) {
 	dir := t.TempDir()
 	s := ganeshatest.Start(t, ganeshatest.Options{Exports: []ganeshatest.Export{{Path: dir, Options: []string{"PrivilegedPort = true;"}}}})
 	cfg := nfs.Config{Host: sourcetest.Host, Address: s.Addr, Root: dir}

@@ -80,7 +80,7 @@ func (s *fakeServer) put(name, data string) *fakeFile {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := &fakeFile{fh: handle("handle of " + name), data: data}
-	f.attr = attr{kind: fileTypeRegular, mode: 0o644, nlink: 1, size: uint64(len(data)), fileid: uint64(len(s.files) + 2), mtime: time.Unix(1, 2), ctime: time.Unix(3, 4)}
+	f.attr = attr{kind: typeRegular, mode: 0o644, nlink: 1, size: uint64(len(data)), fileid: uint64(len(s.files) + 2), mtime: time.Unix(1, 2), ctime: time.Unix(3, 4)}
 	s.files[name] = f
 	return f
 }
@@ -168,7 +168,7 @@ func (s *fakeServer) answer(c fakeCall) []byte {
 	if f == nil && fh != fakeRoot {
 		return failed(statusStale)
 	}
-	root := &attr{kind: fileTypeDir, mode: 0o755, nlink: 2, fileid: 1}
+	root := &attr{kind: typeDir, mode: 0o755, nlink: 2, fileid: 1}
 	return ok(func(e *encoder) {
 		switch c.name {
 		case "FSINFO":
@@ -190,6 +190,9 @@ func (s *fakeServer) answer(c fakeCall) []byte {
 			e.lookup(lookupReply{f.fh, &f.attr})
 		case "READ":
 			off, count := c.args.uint64(), c.args.uint32()
+			if count > 1000 {
+				s.t.Errorf("%d bytes are asked for, above the server's limit", count)
+			}
 			data := f.data[min(off, uint64(len(f.data))):]
 			data = data[:min(len(data), int(count))]
 			e.read(&f.attr, data, int(off)+len(data) == len(f.data))

@@ -11,7 +11,7 @@ import (
 )
 
 func someAttr() *attr {
-	return &attr{kind: fileTypeRegular, mode: 0o4755, nlink: 2, uid: 3, gid: 4, size: 5, fsid: 6, fileid: 7, mtime: time.Unix(8, 9), ctime: time.Unix(10, 11)}
+	return &attr{kind: typeRegular, mode: 0o4755, nlink: 2, uid: 3, gid: 4, size: 5, fsid: 6, fileid: 7, mtime: time.Unix(8, 9), ctime: time.Unix(10, 11)}
 }
 
 func someListing() listing {
@@ -23,6 +23,7 @@ func FuzzAnswers(f *testing.F) {
 	read := ok(func(e *encoder) { e.read(someAttr(), "some data", true) })
 	f.Add(append(accepted(1, ok(func(e *encoder) { e.attr(someAttr()) })), accepted(0, read)...))
 	f.Add(accepted(0, failed(statusStale)))
+	f.Add(accepted(1, make([]byte, 101)))
 	f.Add(marked([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 5}))
 	whole := accepted(0, read)
 	f.Add(append(append([]byte{0, 0, 0, 10}, whole[4:14]...), append([]byte{0x80, 0, 0, byte(len(whole) - 14)}, whole[14:]...)...))

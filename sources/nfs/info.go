@@ -23,7 +23,7 @@ func info(p string, a *attr) sources.Info {
 
 func fileMode(a *attr) fs.FileMode {
 	types := [...]fs.FileMode{
-		fileTypeRegular: 0, fileTypeDir: fs.ModeDir, 3: fs.ModeDevice, 4: fs.ModeDevice | fs.ModeCharDevice, fileTypeSymlink: fs.ModeSymlink,
+		typeRegular: 0, typeDir: fs.ModeDir, 3: fs.ModeDevice, 4: fs.ModeDevice | fs.ModeCharDevice, typeSymlink: fs.ModeSymlink,
 		6: fs.ModeSocket, 7: fs.ModeNamedPipe,
 	}
 	mode := types[a.kind] | fs.FileMode(a.mode&0o777)

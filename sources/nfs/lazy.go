@@ -39,6 +39,9 @@ func (l *lazy[T]) get(ctx context.Context, s *Source, ttl time.Duration, ask fun
 func (l *lazy[T]) look(s *Source, ttl time.Duration, ask func(ctx context.Context) (T, error)) (value T, wait <-chan struct{}, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if s.pool.Context().Err() != nil {
+		return value, nil, fs.ErrClosed
+	}
 	known := !l.at.IsZero()
 	if known && (ttl == 0 || time.Since(l.at) < ttl) {
 		return l.value, nil, nil

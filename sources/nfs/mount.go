@@ -107,9 +107,9 @@ func (s *Source) denied(ctx context.Context, c *conn, path string, st status) er
 	}
 	var text string
 	switch st {
-	case mountAccess, 1:
+	case statusAccess, statusPerm:
 		text = fmt.Sprintf("NFS export %s refuses %s: either there is no such export, or it is not exported to this machine (%s)", path, us, mountWord(st))
-	case mountNoent:
+	case statusNoent:
 		text = fmt.Sprintf("there is no NFS export %s (%s)", path, mountWord(st))
 	default:
 		text = fmt.Sprintf("NFS export %s cannot be had by %s: %v (%s)", path, us, st, mountWord(st))
@@ -125,7 +125,7 @@ func (s *Source) denied(ctx context.Context, c *conn, path string, st status) er
 }
 
 func mountWord(st status) string {
-	words := map[status]string{1: "MNT3ERR_PERM", mountNoent: "MNT3ERR_NOENT", 5: "MNT3ERR_IO", mountAccess: "MNT3ERR_ACCES", 20: "MNT3ERR_NOTDIR",
+	words := map[status]string{statusPerm: "MNT3ERR_PERM", statusNoent: "MNT3ERR_NOENT", 5: "MNT3ERR_IO", statusAccess: "MNT3ERR_ACCES", 20: "MNT3ERR_NOTDIR",
 		22: "MNT3ERR_INVAL", 63: "MNT3ERR_NAMETOOLONG", statusNotSupp: "MNT3ERR_NOTSUPP", 10006: "MNT3ERR_SERVERFAULT"}
 	if w := words[st]; w != "" {
 		return w

@@ -55,7 +55,7 @@ type Source struct {
 	root       string
 	credential []byte // encoded
 	pool       *pool.Pool[*conn]
-	listed     lazy[[]string] // the host's own list of exports
+	listed     lazy[exports]
 	dirs       dirs
 
 	mu     sync.Mutex
@@ -142,7 +142,7 @@ func (n *node) info(p string) sources.Info {
 
 func (s *Source) Readlink(ctx context.Context, p string) (string, error) {
 	target, err := onPath(ctx, s, p, func(n *node) (string, error) {
-		if n.attr.kind != fileTypeSymlink {
+		if n.attr.kind != typeSymlink {
 			return "", errors.New("not a symlink")
 		}
 		return s.readlink(ctx, n)

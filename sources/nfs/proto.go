@@ -40,25 +40,27 @@ func (h handle) encode(e *encoder) { e.string(string(h)) }
 type status uint32
 
 const (
+	statusPerm      status = 1
 	statusNoent     status = 2
+	statusAccess    status = 13
 	statusStale     status = 70
 	statusBadHandle status = 10001
 	statusBadCookie status = 10003
 	statusNotSupp   status = 10004
 	statusJukebox   status = 10008
-	mountAccess            = 13
-	mountNoent             = 2
-	fileTypeRegular        = 1
-	fileTypeDir            = 2
-	fileTypeSymlink        = 5
-	accessRead             = 1
-	mountProcMnt           = 1
-	mountProcExport        = 5
+)
+
+const (
+	typeRegular = 1
+	typeDir     = 2
+	typeSymlink = 5
+
+	accessRead = 1 // what ACCESS can allow
 )
 
 // errnos has the errors that the protocol has in common with Unix, and the nearest for the others.
 var errnos = map[status]syscall.Errno{
-	1: syscall.EPERM, 2: syscall.ENOENT, 5: syscall.EIO, 6: syscall.ENXIO, 13: syscall.EACCES, 17: syscall.EEXIST, 18: syscall.EXDEV,
+	statusPerm: syscall.EPERM, statusNoent: syscall.ENOENT, 5: syscall.EIO, 6: syscall.ENXIO, statusAccess: syscall.EACCES, 17: syscall.EEXIST, 18: syscall.EXDEV,
 	19: syscall.ENODEV, 20: syscall.ENOTDIR, 21: syscall.EISDIR, 22: syscall.EINVAL, 27: syscall.EFBIG, 28: syscall.ENOSPC,
 	30: syscall.EROFS, 63: syscall.ENAMETOOLONG, 66: syscall.ENOTEMPTY, 69: syscall.EDQUOT, statusStale: syscall.ESTALE,
 	71: syscall.EREMOTE, statusBadHandle: syscall.ESTALE, statusNotSupp: syscall.EOPNOTSUPP, 10006: syscall.EREMOTEIO,
@@ -308,8 +310,8 @@ func getportArgs(program, version uint32) func(*encoder) {
 }
 
 var (
-	procMnt    = procedure{mountProgram, 3, mountProcMnt, "MNT"}
-	procExport = procedure{mountProgram, 3, mountProcExport, "EXPORT"}
+	procMnt    = procedure{mountProgram, 3, 1, "MNT"}
+	procExport = procedure{mountProgram, 3, 5, "EXPORT"}
 )
 
 // mntReply is what MNT returns.

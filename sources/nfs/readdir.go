@@ -19,7 +19,7 @@ const (
 	// maxTransfer is the most that is asked for in one call, in bytes.
 	maxTransfer = 1 << 20
 	// maxEntries is the largest directory that is listed; a server that has no end of entries is stopped there.
-	maxEntries = 1 << 24
+	maxEntries = 1 << 22
 	// askedAtOnce is for how many entries the server is asked at the same time, where its list has less than is needed.
 	askedAtOnce = 32
 )
@@ -33,34 +33,31 @@ func (s *Source) readDir(ctx context.Context, n *node) ([]sources.Info, error) {
 	if !n.isDir() {
 		return nil, syscall.ENOTDIR
 	}
-	byName := make(map[string]sources.Info)
+	var infos []sources.Info
 	if n.exp != nil {
 		entries, err := s.list(ctx, n)
 		if err != nil {
 			return nil, err
 		}
+		infos = make([]sources.Info, 0, len(entries))
 		for _, e := range entries {
 			if e.attr != nil {
-				byName[e.name] = info("/"+e.name, e.attr)
+				infos = append(infos, info("/"+e.name, e.attr))
 			}
 		}
 	}
-	if err := s.addExports(ctx, n, byName); err != nil {
-		return nil, err
-	}
-	infos := make([]sources.Info, 0, len(byName))
-	for _, i := range byName {
-		infos = append(infos, i)
-	}
 	slices.SortFunc(infos, func(a, b sources.Info) int { return strings.Compare(a.Name, b.Name) })
-	return infos, nil
+	// A server may list a name again that came while it was listing.
+	infos = slices.CompactFunc(infos, func(a, b sources.Info) bool { return a.Name == b.Name })
+	return s.addExports(ctx, n, infos)
 }
 
-// addExports puts the exports, and what leads to them, into the list of a directory: they hide what the server has there.
-func (s *Source) addExports(ctx context.Context, n *node, byName map[string]sources.Info) error {
+// addExports puts the exports, and what leads to them, into the sorted list of a directory: they hide what the server has
+// there.
+func (s *Source) addExports(ctx context.Context, n *node, infos []sources.Info) ([]sources.Info, error) {
 	list, err := s.exports(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, name := range list.below(n.path) {
 		p := path.Join(n.path, name)
@@ -68,20 +65,25 @@ func (s *Source) addExports(ctx context.Context, n *node, byName map[string]sour
 		if e == nil && n.exp != nil {
 			continue // the way there is the server's
 		}
-		byName[name] = syntheticInfo(p)
-		if e == nil {
-			continue
+		found := syntheticInfo(p)
+		if e != nil {
+			root, err := s.enter(ctx, e)
+			var refused *refusedError
+			switch {
+			case err == nil:
+				found = root.info(p)
+			case !errors.As(err, &refused): // else who goes there is told why not
+				return nil, err
+			}
 		}
-		root, err := s.enter(ctx, e)
-		var refused *refusedError
-		switch {
-		case err == nil:
-			byName[name] = root.info(p)
-		case !errors.As(err, &refused): // else who goes there is told why not
-			return err
+		i, listed := slices.BinarySearchFunc(infos, name, func(i sources.Info, name string) int { return strings.Compare(i.Name, name) })
+		if listed {
+			infos[i] = found
+		} else {
+			infos = slices.Insert(infos, i, found)
 		}
 	}
-	return nil
+	return infos, nil
 }
 
 // list lists a directory of the server. An entry that vanished meanwhile has no attributes.

@@ -31,7 +31,7 @@ type node struct {
 	at   time.Time // when its path was looked up, and not later than its parents' were
 }
 
-func (n *node) isDir() bool { return n.exp == nil || n.attr.kind == fileTypeDir }
+func (n *node) isDir() bool { return n.exp == nil || n.attr.kind == typeDir }
 
 // dirs are the directories that were looked up lately, by path.
 type dirs struct {
@@ -127,7 +127,7 @@ func (s *Source) walk(ctx context.Context, p string) (*node, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(rest) == 0 || n.attr.kind != fileTypeSymlink {
+		if len(rest) == 0 || n.attr.kind != typeSymlink {
 			trail = append(trail, n)
 			continue
 		}
