@@ -128,8 +128,10 @@ func TestExports(t *testing.T) {
 			if err != nil || space.Total == 0 || space.Free > space.Total || space.Files == 0 {
 				t.Errorf("Space: %+v, %v", space, err)
 			}
-			if _, err := src.Space(t.Context(), top); err == nil {
-				t.Error("the size of no file system")
+			// Above, each file system once: all exports lie on one.
+			above, err := src.Space(t.Context(), top)
+			if err != nil || above.ID != space.ID || above.Total != space.Total {
+				t.Errorf("Space above: %+v, %v, want %+v", above, err, space)
 			}
 		})
 	}
@@ -142,6 +144,9 @@ func TestExports(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 		t.Log(err)
+		if _, err := src.Space(t.Context(), "/"); err == nil {
+			t.Error("the size of no file system")
+		}
 		if infos, err := src.ReadDir(t.Context(), "/"); err != nil || names(infos) != "nowhere" {
 			t.Errorf("%s, %v", names(infos), err)
 		}

@@ -58,7 +58,8 @@ func Start(t testing.TB, opts Options) *Server {
 	t.Cleanup(s.end)
 	s.namespace()
 	if !opts.Version4 {
-		s.rpcbind = s.spawn("/usr/sbin/rpcbind", "-f")
+		// It becomes another user, by which Linux forgets that it should die with this process; the shell does not.
+		s.rpcbind = s.spawn(true, "sh", "-c", "/usr/sbin/rpcbind -f & cat; kill $!; wait")
 		s.wait("the port mapper", s.rpcbind, func() bool { return unix.Access(s.inside("/run/rpcbind.sock"), 0) == nil })
 	}
 	s.run()
@@ -97,14 +98,9 @@ func config(opts Options) string {
 // namespace makes a network of two hosts: this machine and the server.
 func (s *Server) namespace() {
 	s.t.Helper()
-	// Pipes end with this process, so cat does, and with it the namespace.
-	in, out, err := os.Pipe()
-	s.must(err)
-	s.t.Cleanup(func() { in.Close(); out.Close() })
 	cat := exec.Command("cat")
-	cat.Stdin = in
 	cat.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS}
-	s.keeper = s.start(cat)
+	s.keeper = s.start(cat, true)
 	pid := fmt.Sprint(s.keeper.cmd.Process.Pid)
 	// Networks of two addresses from the range for tests of devices (RFC 2544); the interface's name claims one.
 	var here string
@@ -151,7 +147,7 @@ func (s *Server) tool(name string, args ...string) error {
 func (s *Server) run() {
 	s.t.Helper()
 	before := strings.Count(s.Log(), "NFS SERVER INITIALIZED")
-	s.ganesha = s.spawn("/usr/bin/ganesha.nfsd", "-F", "-f", filepath.Join(s.dir, "conf"), "-L", filepath.Join(s.dir, "log"), "-p", "/run/ganesha.pid")
+	s.ganesha = s.spawn(false, "/usr/bin/ganesha.nfsd", "-F", "-f", filepath.Join(s.dir, "conf"), "-L", filepath.Join(s.dir, "log"), "-p", "/run/ganesha.pid")
 	s.wait("ganesha", s.ganesha, func() bool { return strings.Count(s.Log(), "NFS SERVER INITIALIZED") > before })
 	if strings.Contains(s.Log(), ":CONFIG :CRIT") {
 		s.t.Fatal("ganesha does not like its configuration")
@@ -243,21 +239,29 @@ func (s *Server) must(err error) {
 // process is a process of the server; done is closed when it is gone.
 type process struct {
 	cmd    *exec.Cmd
+	stdin  io.Closer    // what it reads until its end, if it ends then; else nil
 	output bytes.Buffer // to be read when it is gone
 	done   chan struct{}
 }
 
 // spawn starts a command inside the namespace, in place of nsenter, so that it can be signalled.
-func (s *Server) spawn(command ...string) *process {
+func (s *Server) spawn(reads bool, command ...string) *process {
 	s.t.Helper()
 	cmd := exec.Command("nsenter", s.enter(command...)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
-	return s.start(cmd)
+	return s.start(cmd, reads)
 }
 
-func (s *Server) start(cmd *exec.Cmd) *process {
+// start starts a command. One that reads its input ends with the input, which ends with this process.
+func (s *Server) start(cmd *exec.Cmd, reads bool) *process {
 	s.t.Helper()
 	p := &process{cmd: cmd, done: make(chan struct{})}
+	if reads {
+		in, err := cmd.StdinPipe()
+		s.must(err)
+		p.stdin = in
+	} else {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	}
 	cmd.Stdout = io.Writer(&p.output)
 	cmd.Stderr = cmd.Stdout
 	s.must(cmd.Start())
@@ -269,6 +273,10 @@ func (s *Server) start(cmd *exec.Cmd) *process {
 }
 
 func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // it may be gone
+	if p.stdin != nil {
+		p.stdin.Close()
+	} else {
+		_ = p.cmd.Process.Kill() // it may be gone
+	}
 	<-p.done
 }
