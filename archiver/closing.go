@@ -27,6 +27,9 @@ func (j *job) close(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if len(archives) == 0 && j.session.Number > 1 {
+			return fmt.Errorf("the pair %s %w", j.names(), errNoRoom)
+		}
 		if len(archives) == 0 {
 			return fmt.Errorf("not even one archive and its catalog fit on %s, %w", j.names(), errTooSmall)
 		}
@@ -41,6 +44,7 @@ func (j *job) close(ctx context.Context) error {
 		if err := j.Ledger.GiveUp(ctx, last.ID); err != nil {
 			return err
 		}
+		j.takeBack(last.ID)
 		j.report.Waiting = true
 		j.Events.Emit(event.Note{Text: fmt.Sprintf("the catalog does not fit behind archive %d, which is given up: its items wait for the next pair", last.Number)})
 	}

@@ -242,3 +242,35 @@ func TestResumeFull(t *testing.T) {
 		t.Errorf("the states are %v", got)
 	}
 }
+
+// A further session whose catalog finds no room at all leaves the pair as it was; the next pair takes what waits, in the same run.
+func TestNoRoomForCatalog(t *testing.T) {
+	records := func(s *site, job ledger.Job) (n int) {
+		session, err := s.a.Ledger.Session(t.Context(), job.Session)
+		must(t, err)
+		archives, err := s.a.Ledger.Archives(t.Context(), session.ID)
+		must(t, err)
+		for _, a := range archives {
+			n += int(a.Records)
+		}
+		return n
+	}
+	plain := newMatrixSite(t, true)
+	r, err := plain.run()
+	must(t, err)
+	s := newMatrixSite(t, true)
+	s.a.Library = fault.New(t, fault.Fault{
+		Op: fault.WriteRecord, Drive: 0, Call: records(plain, r.Job) + 1, Always: true, Err: tape.ErrEndOfMedium,
+	}).Library(s.lib)
+	// The drive takes nothing any more, so the next pair has no luck either; but it is tried.
+	if r, err = s.run(); err == nil || r.Job.Tapes[0] != "PAPR1002" || r.Archived != 0 {
+		t.Fatalf("%+v: %v", r, err)
+	}
+	s.truthful(r)
+	s.a.Library = s.lib
+	if r, err := s.again(); err != nil || r.Archived != matrixItems {
+		t.Fatalf("%+v: %v", r, err)
+	}
+	s.close()
+	s.audit(false)
+}

@@ -27,6 +27,7 @@ type job struct {
 	at      ledger.Step    // the step that was entered last
 	report  *Report
 	stop    <-chan struct{}
+	tallies map[int64]tally // by archive that this process wrote
 
 	forsake  bool // go on without one tape that cannot be gone on with
 	aborting bool // the operator ends it

@@ -78,23 +78,45 @@ func (j *job) flushed(ctx context.Context, archives []stream.Written, positions 
 	if err := j.Ledger.RecordFlush(ctx, flush); err != nil {
 		return err
 	}
+	if j.tallies == nil {
+		j.tallies = make(map[int64]tally)
+	}
 	for _, w := range archives {
+		var n tally
 		for _, it := range w.Items {
 			if it.Bad != "" {
 				j.fail(FailedItem{ID: it.ID, Host: it.Host, Path: it.Path, Reason: it.Bad})
 				continue
 			}
 			if positions[0] == 0 || positions[1] == 0 {
-				j.report.Single++
+				n.single++
 			} else {
-				j.report.Archived++
+				n.both++
 			}
 			for i := range it.Entries {
-				j.report.Bytes += it.Entries[i].Size
+				n.bytes += it.Entries[i].Size
 			}
 		}
+		j.tallies[w.ID] = n
+		j.report.Archived += n.both
+		j.report.Single += n.single
+		j.report.Bytes += n.bytes
 	}
 	return nil
+}
+
+// tally is what an archive adds to the job's report.
+type tally struct {
+	both, single int // items
+	bytes        int64
+}
+
+// takeBack takes an archive that is given up out of the report, if this process wrote it.
+func (j *job) takeBack(archive int64) {
+	n := j.tallies[archive]
+	j.report.Archived -= n.both
+	j.report.Single -= n.single
+	j.report.Bytes -= n.bytes
 }
 
 // flushedArchives are those of the job's session.
