@@ -19,9 +19,9 @@ func (e *DrivesError) Error() string {
 	return text
 }
 
-// pickDrives chooses a drive for each tape, by number: none that is held, and for a tape that failed before another drive
+// PickDrives chooses a drive for each tape, by number: none that is held, and for a tape that failed before another drive
 // than that time, as far as there is one.
-func (a *Archiver) pickDrives(ctx context.Context, barcodes []string) ([]int, error) {
+func (a *Archiver) PickDrives(ctx context.Context, barcodes []string) ([]int, error) {
 	held, err := a.Ledger.HeldDrives(ctx)
 	if err != nil {
 		return nil, err

@@ -281,7 +281,7 @@ func (j *job) load(ctx context.Context) error {
 			barcodes, sides = append(barcodes, b), append(sides, side)
 		}
 	}
-	drives, err := j.pickDrives(ctx, barcodes)
+	drives, err := j.PickDrives(ctx, barcodes)
 	if err != nil {
 		return err
 	}

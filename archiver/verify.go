@@ -27,7 +27,7 @@ func (a *Archiver) VerifyTapes(ctx context.Context, barcodes []string) (reports 
 	for len(barcodes) > 0 {
 		batch := barcodes[:min(len(barcodes), a.Library.Drives())]
 		barcodes = barcodes[len(batch):]
-		drives, err := a.pickDrives(ctx, batch)
+		drives, err := a.PickDrives(ctx, batch)
 		if err != nil {
 			return reports, judged(reports, err)
 		}

@@ -6,6 +6,7 @@ package catalog
 
 import (
 	"errors"
+	"io/fs"
 	"time"
 )
 
@@ -58,6 +59,29 @@ type Entry struct {
 	Bad string // why the data on the tape is not the file's; empty if good
 
 	Place
+}
+
+// FileMode is the member's type with its mode.
+func (e *Entry) FileMode() fs.FileMode {
+	mode := fs.FileMode(e.Mode & 0o777)
+	for bit, special := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
+		if e.Mode&bit != 0 {
+			mode |= special
+		}
+	}
+	switch e.Type {
+	case Dir:
+		mode |= fs.ModeDir
+	case Symlink:
+		mode |= fs.ModeSymlink
+	case Socket:
+		mode |= fs.ModeSocket
+	case FIFO:
+		mode |= fs.ModeNamedPipe
+	case Device:
+		mode |= fs.ModeDevice
+	}
+	return mode
 }
 
 // Place is where a member lies on the tape. The header begins at byte Offset of record Record; the data follows Header

@@ -14,6 +14,9 @@ var rules = map[string]rule{
 	"archiver": {[]string{"archiver/plan", "archiver/stream", "internal/catalog", "internal/digest", "internal/event", "internal/ledger",
 		"internal/lock", "internal/tape", "sources", "verify"},
 		"the job brings its parts together; it knows drives and hosts as interfaces only, so that it runs the same on every kind"},
+	"archiver/archivertest": {[]string{"archiver", "internal/event", "internal/ledger", "internal/tape/virtual", "sources", "sources/local"}, "a small site, for any test"},
+	"archiver/restore": {[]string{"archiver", "internal/catalog", "internal/digest", "internal/event", "internal/ledger", "internal/tape"},
+		"what comes back is read by the loads and the ledger of the job, and is no part of it"},
 	"archiver/plan":   {[]string{"internal/catalog"}, "a plan is computed from sizes alone, so it can be tested without hosts, tapes or a ledger"},
 	"archiver/stream": {[]string{"internal/catalog", "internal/digest", "internal/event", "internal/tape", "sources"}, "bytes pass from hosts to drives; what is recorded of it is the job's matter"},
 
@@ -55,7 +58,17 @@ var rules = map[string]rule{
 }
 
 // testOnly are packages that only tests, and each other, may import.
-var testOnly = []string{"internal/audit", "internal/model", "internal/fault", "internal/ledger/ledgertest", "internal/tape/tapetest", "sources/nfs/ganeshatest", "sources/sftp/sshdtest", "sources/sourcetest"}
+var testOnly = []string{
+	"archiver/archivertest",
+	"internal/audit",
+	"internal/fault",
+	"internal/ledger/ledgertest",
+	"internal/model",
+	"internal/tape/tapetest",
+	"sources/nfs/ganeshatest",
+	"sources/sftp/sshdtest",
+	"sources/sourcetest",
+}
 
 // apart are imports from elsewhere that only some packages may have.
 var apart = []struct {

@@ -224,7 +224,7 @@ func tapeInfo(t ledger.Tape) sources.Info {
 // infoOf is what a member looked like.
 func infoOf(e ledger.Browsed, at place) sources.Info {
 	info := sources.Info{
-		Name: at.path[strings.LastIndexByte(at.path, '/')+1:], Mode: modeOf(e.Type, e.Mode), Size: e.Size, MTime: e.MTime,
+		Name: at.path[strings.LastIndexByte(at.path, '/')+1:], Mode: e.FileMode(), Size: e.Size, MTime: e.MTime,
 		CTime: e.CTime, UID: e.UID, GID: e.GID, User: e.User, Group: e.Group,
 	}
 	if at.path == "/" {
@@ -234,29 +234,4 @@ func infoOf(e ledger.Browsed, at place) sources.Info {
 		info.Size = int64(len(e.Link))
 	}
 	return info
-}
-
-func modeOf(kind catalog.Type, bits uint32) fs.FileMode {
-	mode := fs.FileMode(bits & 0o777)
-	for _, special := range []struct {
-		bit  uint32
-		mode fs.FileMode
-	}{{0o4000, fs.ModeSetuid}, {0o2000, fs.ModeSetgid}, {0o1000, fs.ModeSticky}} {
-		if bits&special.bit != 0 {
-			mode |= special.mode
-		}
-	}
-	switch kind {
-	case catalog.Dir:
-		mode |= fs.ModeDir
-	case catalog.Symlink:
-		mode |= fs.ModeSymlink
-	case catalog.Socket:
-		mode |= fs.ModeSocket
-	case catalog.FIFO:
-		mode |= fs.ModeNamedPipe
-	case catalog.Device:
-		mode |= fs.ModeDevice
-	}
-	return mode
 }

@@ -16,17 +16,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"twintape/archiver"
-	"twintape/internal/event"
-	"twintape/internal/ledger"
-	"twintape/internal/tape/virtual"
+	"twintape/archiver/archivertest"
 	"twintape/internal/tapetree"
 	"twintape/sources"
-	"twintape/sources/local"
 )
 
 func must(t testing.TB, err error) {
@@ -36,68 +30,17 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// site is a host whose data is archived onto a pair, night after night.
+// site is a host whose data is archived onto a pair, night after night, and what is shown of it.
 type site struct {
-	t     testing.TB
-	data  string // the host's /
-	tapes string
-	src   sources.Source
-	a     *archiver.Archiver
-	tree  *tapetree.Tree
+	*archivertest.Site
+	tree *tapetree.Tree
 }
 
 func newSite(t testing.TB) *site {
 	t.Helper()
-	dir := t.TempDir()
-	s := &site{t: t, data: filepath.Join(dir, "data"), tapes: filepath.Join(dir, "tapes")}
-	must(t, os.Mkdir(s.data, 0o755))
-	must(t, virtual.Create(s.tapes, virtual.Options{Drives: 2, Slots: 4}))
-	lib, err := virtual.Open(s.tapes)
-	must(t, err)
-	t.Cleanup(func() { lib.Close() })
-	l, err := ledger.Create(t.Context(), filepath.Join(dir, "ledger.db"))
-	must(t, err)
-	t.Cleanup(func() { l.Close() })
-	for _, barcode := range []string{"PAPR1001", "PAPR2001", "PAPR1002"} {
-		must(t, lib.AddCartridge(barcode, 1<<30))
-		_, err := l.AddTape(t.Context(), ledger.Tape{Barcode: barcode, Capacity: 1 << 30})
-		must(t, err)
-	}
-	s.src, err = local.New("pot1", s.data)
-	must(t, err)
-	ns, err := sources.NewNamespace([]sources.Host{{Name: "pot1", Source: s.src}})
-	must(t, err)
-	s.a = &archiver.Archiver{
-		Settings: archiver.Settings{
-			ArchiveSize: 1 << 20, RecordSize: 64 << 10, FlushBytes: 4 << 20, Memory: 16 << 20,
-			Sides: [2]string{"PAPR1*", "PAPR2*"}, Sample: 1, Scratch: dir,
-		},
-		Namespace: ns, Library: lib, Ledger: l, Events: event.Discard,
-	}
-	s.tree = &tapetree.Tree{Ledger: l, Scratch: dir, Changed: archiver.SameEntry}
+	s := &site{Site: archivertest.New(t, 2, 1<<30)}
+	s.tree = &tapetree.Tree{Ledger: s.A.Ledger, Scratch: s.Dir, Changed: archiver.SameEntry}
 	return s
-}
-
-func (s *site) file(name, text string) string {
-	s.t.Helper()
-	p := filepath.Join(s.data, name)
-	must(s.t, os.MkdirAll(filepath.Dir(p), 0o755))
-	must(s.t, os.WriteFile(p, []byte(text), 0o640))
-	must(s.t, os.Chtimes(p, time.Time{}, time.Unix(1e9, 123456789)))
-	return p
-}
-
-// archive brings what fits the patterns onto the pair.
-func (s *site) archive(patterns ...string) {
-	s.t.Helper()
-	_, err := s.a.QueueAdd(s.t.Context(), patterns, nil, archiver.QueueOptions{Again: true})
-	must(s.t, err)
-	owner, err := archiver.ThisProcess()
-	must(s.t, err)
-	report, err := s.a.Run(s.t.Context(), owner, nil)
-	if err != nil {
-		s.t.Fatalf("%+v: %v", report, err)
-	}
 }
 
 // shown is what an entry of a tape must have in common with what was archived.
@@ -110,36 +53,36 @@ func shown(i sources.Info) string {
 
 // compare walks a folder of the tree and the one it was made from.
 func (s *site) compare(at, from string) int {
-	s.t.Helper()
-	ctx := s.t.Context()
-	want, err := s.src.Stat(ctx, from)
-	must(s.t, err)
+	s.T.Helper()
+	ctx := s.T.Context()
+	want, err := s.Source.Stat(ctx, from)
+	must(s.T, err)
 	got, err := s.tree.Stat(ctx, at)
 	if err != nil || shown(got) != shown(want) {
-		s.t.Errorf("%q is %s, %v, want %s", at, shown(got), err, shown(want))
+		s.T.Errorf("%q is %s, %v, want %s", at, shown(got), err, shown(want))
 	}
 	if want.Mode&fs.ModeSymlink != 0 {
-		wantLink, err := s.src.Readlink(ctx, from)
-		must(s.t, err)
+		wantLink, err := s.Source.Readlink(ctx, from)
+		must(s.T, err)
 		if link, err := s.tree.Readlink(ctx, at); err != nil || link != wantLink {
-			s.t.Errorf("%q leads to %q, %v, want %q", at, link, err, wantLink)
+			s.T.Errorf("%q leads to %q, %v, want %q", at, link, err, wantLink)
 		}
 	}
 	if !want.Mode.IsDir() {
 		return 1
 	}
-	list, err := s.src.ReadDir(ctx, from)
-	must(s.t, err)
+	list, err := s.Source.ReadDir(ctx, from)
+	must(s.T, err)
 	gotList, err := s.tree.ReadDir(ctx, at)
-	must(s.t, err)
+	must(s.T, err)
 	if len(gotList) != len(list) {
-		s.t.Errorf("%q has %d entries, want %d", at, len(gotList), len(list))
+		s.T.Errorf("%q has %d entries, want %d", at, len(gotList), len(list))
 		return 1
 	}
 	n := 1
 	for i, info := range list {
 		if shown(gotList[i]) != shown(info) {
-			s.t.Errorf("%q is listed as %s, want %s", at, shown(gotList[i]), shown(info))
+			s.T.Errorf("%q is listed as %s, want %s", at, shown(gotList[i]), shown(info))
 		}
 		n += s.compare(path.Join(at, info.Name), path.Join(from, info.Name))
 	}
@@ -147,9 +90,9 @@ func (s *site) compare(at, from string) int {
 }
 
 func (s *site) names(at string) (names []string) {
-	s.t.Helper()
-	list, err := s.tree.ReadDir(s.t.Context(), at)
-	must(s.t, err)
+	s.T.Helper()
+	list, err := s.tree.ReadDir(s.T.Context(), at)
+	must(s.T, err)
 	for _, i := range list {
 		names = append(names, i.Name)
 	}
@@ -157,46 +100,38 @@ func (s *site) names(at string) (names []string) {
 }
 
 func (s *site) read(at string) string {
-	s.t.Helper()
-	f, err := s.tree.Open(s.t.Context(), at)
-	must(s.t, err)
+	s.T.Helper()
+	f, err := s.tree.Open(s.T.Context(), at)
+	must(s.T, err)
 	defer f.Close()
-	info, err := f.Stat(s.t.Context())
-	must(s.t, err)
-	listed, err := s.tree.Stat(s.t.Context(), at)
-	must(s.t, err)
+	info, err := f.Stat(s.T.Context())
+	must(s.T, err)
+	listed, err := s.tree.Stat(s.T.Context(), at)
+	must(s.T, err)
 	data := make([]byte, info.Size+1)
-	n, err := f.ReadAt(s.t.Context(), data, 0)
+	n, err := f.ReadAt(s.T.Context(), data, 0)
 	if err != io.EOF || int64(n) != info.Size || listed.Size != info.Size {
-		s.t.Fatalf("%s: %d bytes of %d, listed as %d: %v", at, n, info.Size, listed.Size, err)
+		s.T.Fatalf("%s: %d bytes of %d, listed as %d: %v", at, n, info.Size, listed.Size, err)
 	}
 	return string(data[:n])
 }
 
 // fill makes two nights of data.
 func (s *site) fill() {
-	s.t.Helper()
-	for _, name := range []string{"a", "b c", "d\xff\xfe", "e\nf", `g\h`, "😀"} {
-		s.file("n1/zen.1/"+name, strings.Repeat(name, 100))
-	}
-	must(s.t, os.MkdirAll(filepath.Join(s.data, "n1/zen.1/sub/empty"), 0o700))
-	must(s.t, os.Chmod(s.file("n1/zen.1/sub/special", "x"), 0o750|fs.ModeSetuid|fs.ModeSticky))
-	must(s.t, os.Link(filepath.Join(s.data, "n1/zen.1/a"), filepath.Join(s.data, "n1/zen.1/sub/hard")))
-	must(s.t, os.Symlink("/n1/zen.1/a", filepath.Join(s.data, "n1/zen.1/absolute")))
-	must(s.t, os.Symlink("../a", filepath.Join(s.data, "n1/zen.1/sub/relative")))
-	must(s.t, unix.Mkfifo(filepath.Join(s.data, "n1/zen.1/fifo"), 0o600))
-	s.file("n1/single", "one")
-	s.file("n2/zen.2/visdata", "two")
+	s.T.Helper()
+	s.Fill("n1/zen.1")
+	s.File("n1/single", "one")
+	s.File("n2/zen.2/visdata", "two")
 }
 
 func TestTree(t *testing.T) {
 	s := newSite(t)
 	s.fill()
-	s.archive("pot1:/n1/*")
-	s.archive("pot1:/n2/*")
+	s.Archive("pot1:/n1/*")
+	s.Archive("pot1:/n2/*")
 	for _, tape := range []string{"PAPR1001", "PAPR2001", "all"} {
 		if n := s.compare("/"+tape+"/pot1/n1/zen.1", "/n1/zen.1") + s.compare("/"+tape+"/pot1/n1/single", "/n1/single") +
-			s.compare("/"+tape+"/pot1/n2/zen.2", "/n2/zen.2"); n != 17 {
+			s.compare("/"+tape+"/pot1/n2/zen.2", "/n2/zen.2"); n != 21 {
 			t.Errorf("%s: %d entries were compared", tape, n)
 		}
 		if names := s.names("/" + tape + "/pot1"); !slices.Equal(names, []string{"n1", "n2"}) {
@@ -204,7 +139,7 @@ func TestTree(t *testing.T) {
 		}
 	}
 	for at, want := range map[string][]string{
-		"/": {"PAPR1001", "PAPR1002", "PAPR2001", "all"}, "/all": {"pot1"}, "/PAPR1002": nil,
+		"/": {"PAPR1001", "PAPR1002", "PAPR2001", "PAPR2002", "all"}, "/all": {"pot1"}, "/PAPR1002": nil,
 		"/PAPR1001": {".MD5SUMS", ".catalog.jsonl", ".label", "pot1"},
 	} {
 		if names := s.names(at); !slices.Equal(names, want) {
@@ -213,18 +148,18 @@ func TestTree(t *testing.T) {
 	}
 
 	// Of two versions on one tape the newer is shown.
-	s.file("n2/zen.2/visdata", "newer")
-	s.archive("pot1:/n2/*")
+	s.File("n2/zen.2/visdata", "newer")
+	s.Archive("pot1:/n2/*")
 	s.compare("/all/pot1/n2/zen.2", "/n2/zen.2")
 }
 
 func TestFiles(t *testing.T) {
 	s := newSite(t)
 	s.fill()
-	s.archive("pot1:/n1/*")
-	s.archive("pot1:/n2/*")
+	s.Archive("pot1:/n1/*")
+	s.Archive("pot1:/n2/*")
 	for _, tape := range []string{"PAPR1001", "PAPR2001"} {
-		image, err := os.ReadFile(filepath.Join(s.tapes, tape+".tap"))
+		image, err := os.ReadFile(filepath.Join(s.Tapes, tape+".tap"))
 		must(t, err)
 		label := image[4 : 4+binary.LittleEndian.Uint32(image)]
 		if got := s.read("/" + tape + "/.label"); got != string(bytes.TrimRight(label, "\n"))+"\n" {
@@ -241,12 +176,12 @@ func TestFiles(t *testing.T) {
 		}
 		// md5sum takes it, beside the host's data.
 		dir := t.TempDir()
-		must(t, os.Symlink(s.data, filepath.Join(dir, "pot1")))
+		must(t, os.Symlink(s.Data, filepath.Join(dir, "pot1")))
 		must(t, os.WriteFile(filepath.Join(dir, "sums"), []byte(s.read("/"+tape+"/.MD5SUMS")), 0o644))
 		cmd := exec.Command("md5sum", "-c", "--strict", "sums")
 		cmd.Dir = dir
 		out, err := cmd.CombinedOutput()
-		if err != nil || bytes.Count(out, []byte(": OK\n")) != 9 {
+		if err != nil || bytes.Count(out, []byte(": OK\n")) != 12 {
 			t.Errorf("%s: md5sum: %v\n%s", tape, err, out)
 		}
 	}
@@ -259,7 +194,7 @@ func TestFiles(t *testing.T) {
 func TestErrors(t *testing.T) {
 	s := newSite(t)
 	s.fill()
-	s.archive("pot1:/n1/*")
+	s.Archive("pot1:/n1/*")
 	ctx := t.Context()
 	wrong := func(what string, err, want error) {
 		t.Helper()
@@ -300,7 +235,7 @@ func TestErrors(t *testing.T) {
 func TestXattrs(t *testing.T) {
 	s := newSite(t)
 	s.fill()
-	s.archive("pot1:/n1/*")
+	s.Archive("pot1:/n1/*")
 	ctx := t.Context()
 	const sum = "f97c5d29941bfb1b2fdab0874906ab82" // of "one"
 	want := map[string]string{
@@ -314,7 +249,7 @@ func TestXattrs(t *testing.T) {
 	}
 	host := func(p string) (map[string]string, error) {
 		t.Helper()
-		now, err := s.src.Stat(ctx, p)
+		now, err := s.Source.Stat(ctx, p)
 		must(t, err)
 		return s.tree.HostXattrs(ctx, "pot1", p, now)
 	}
@@ -330,13 +265,13 @@ func TestXattrs(t *testing.T) {
 	got, err = s.tree.Xattrs(ctx, "/PAPR1001/.label")
 	same("a label", got, err, nil)
 
-	s.file("n1/zen.1/new", "x")
+	s.File("n1/zen.1/new", "x")
 	got, err = host("/n1/zen.1/new")
 	same("what came to its item later", got, err, changed)
-	must(t, os.WriteFile(filepath.Join(s.data, "n1/single"), []byte("two"), 0o644))
+	must(t, os.WriteFile(filepath.Join(s.Data, "n1/single"), []byte("two"), 0o644))
 	got, err = host("/n1/single")
 	same("what was changed", got, err, changed)
-	_, err = s.a.QueueAdd(ctx, []string{"pot1:/n1/single", "pot1:/n2/*"}, nil, archiver.QueueOptions{Again: true})
+	_, err = s.A.QueueAdd(ctx, []string{"pot1:/n1/single", "pot1:/n2/*"}, nil, archiver.QueueOptions{Again: true})
 	must(t, err)
 	for _, p := range []string{"/n1/single", "/n2/zen.2/visdata"} {
 		got, err = host(p)

@@ -1,0 +1,346 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"syscall"
+
+	"twintape/archiver"
+	"twintape/internal/catalog"
+	"twintape/internal/ledger"
+	"twintape/internal/tape"
+)
+
+// Bounds of what is in flight for each drive.
+const (
+	buffers    = 32 // records
+	mostUnread = 8  // records in a row that cannot be read: then the rest of the tape is not tried
+)
+
+// reading is one visit of a tape: one goroutine reads records, another checks and writes what comes of them.
+type reading struct {
+	*run
+	l      *archiver.Loaded
+	target *target // of the reader
+	linker *target // of the writer
+	side   int
+	size   int64 // of a record
+
+	at     int64   // block at which the drive stands; negative where unknown
+	record *record // the one that was read last
+	unread int     // records in a row that could not be read
+	free   chan *record
+	work   chan work
+	dead   chan struct{} // closed when fatal is set: nothing is written any more
+	fatal  error
+
+	faults map[*wanted]string // what the tape did not give back, by item; the writer's
+}
+
+// record is a record that was read, shared by the members that have a part of it.
+type record struct {
+	block int64
+	data  []byte
+	uses  atomic.Int32
+}
+
+// work is what the writer does next: write data of a file, or end it, or make a link.
+type work struct {
+	item *wanted
+	file *file
+	data []byte // of rec
+	rec  *record
+	err  error // why the file cannot be had
+	link *catalog.Entry
+}
+
+// tapeError is what a tape did not give back; its twin may.
+type tapeError struct{ err error }
+
+func (e *tapeError) Error() string { return e.err.Error() }
+func (e *tapeError) Unwrap() error { return e.err }
+
+// ends tells whether an error of the target is not about one member.
+func ends(err error) bool {
+	for _, errno := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.EMFILE, syscall.ENFILE} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// read reads items, in order, and notes at each what became of it. The first error is what is wrong with the tape or its
+// drive, the second ends the run.
+func (r *reading) read(ctx context.Context, items []*wanted) (tapeErr, err error) {
+	r.free, r.work, r.dead = make(chan *record, buffers), make(chan work, 2*buffers), make(chan struct{})
+	for range buffers {
+		r.free <- &record{data: make([]byte, r.size)}
+	}
+	r.faults = make(map[*wanted]string)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for w := range r.work {
+			r.do(w)
+		}
+	}()
+	visited := 0
+	for _, w := range items {
+		if tapeErr, err = r.item(ctx, w); tapeErr != nil || err != nil {
+			break
+		}
+		visited++
+	}
+	close(r.work)
+	<-ended
+	for _, w := range items[:visited] {
+		if why, faulty := r.faults[w]; faulty {
+			w.tried[r.l.Barcode] = "tape " + r.l.Barcode + ": " + why
+		} else {
+			w.done = true
+		}
+	}
+	return tapeErr, errors.Join(err, r.fatal)
+}
+
+// item restores what is wanted of an item.
+func (r *reading) item(ctx context.Context, w *wanted) (tapeErr, err error) {
+	all, err := r.Ledger.ItemMembers(ctx, w.item.ID)
+	if err != nil {
+		return nil, err
+	}
+	files := make(map[string]*catalog.Entry) // those that are wanted, by path, and those that links may need
+	for i := range all.Entries {
+		e := &all.Entries[i]
+		if e.Type == catalog.File {
+			files[e.Path] = e
+		}
+	}
+	for i := range all.Entries {
+		e := all.Entries[i]
+		if !w.whole && !r.wants(e.Host, e.Path) {
+			continue
+		}
+		if e.Type == catalog.Hardlink && !w.whole && !r.wants(e.Host, e.Link) {
+			first := files[e.Link]
+			if first == nil {
+				r.fail(e.Host, e.Path, "it is another name of "+e.Link+", which is not in its item")
+				continue
+			}
+			path := e.Path // its only name here
+			e = *first
+			e.Path = path
+		}
+		if tapeErr, err = r.member(ctx, w, &e); tapeErr != nil || err != nil {
+			return tapeErr, err
+		}
+	}
+	return nil, nil
+}
+
+// member restores a member, or sees to it that the writer does.
+func (r *reading) member(ctx context.Context, w *wanted, e *catalog.Entry) (tapeErr, err error) {
+	if !e.Type.OnTape() {
+		r.lack(e, fmt.Sprintf("a %s is not on tape", e.Type))
+		return nil, nil
+	}
+	there, err := r.target.has(e)
+	if there {
+		r.count(func(p *Report) {
+			if len(w.tried) == 0 {
+				p.Already++
+			}
+		})
+		return nil, nil
+	}
+	if err == nil {
+		switch e.Type {
+		case catalog.Dir:
+			if err = r.target.folder(e); err == nil {
+				r.count(func(p *Report) {
+					if len(w.tried) == 0 {
+						p.Folders++
+					}
+				})
+			}
+		case catalog.Symlink:
+			if err = r.target.symlink(e); err == nil {
+				r.count(func(p *Report) { p.Links++ })
+			}
+		case catalog.Hardlink:
+			return nil, r.send(ctx, work{item: w, link: e})
+		default:
+			var f *file
+			if f, err = r.target.create(*e); err == nil {
+				return r.file(ctx, w, f)
+			}
+		}
+	}
+	if err == nil {
+		return nil, nil
+	}
+	if ends(err) {
+		return nil, fmt.Errorf("restore %s:%s: %w", e.Host, e.Path, err)
+	}
+	r.fail(e.Host, e.Path, err.Error())
+	return nil, nil
+}
+
+// file reads a file's records and hands them to the writer.
+func (r *reading) file(ctx context.Context, w *wanted, f *file) (tapeErr, err error) {
+	from := int64(f.e.Offset + f.e.Header)
+	block, off := f.e.Record+from/r.size, from%r.size
+	var why error
+	for left := f.e.Size; left > 0 && why == nil && tapeErr == nil && err == nil; block++ {
+		var rec *record
+		if rec, why, tapeErr = r.recordAt(ctx, block); rec == nil {
+			break
+		}
+		n := min(r.size-off, left)
+		rec.uses.Add(1)
+		err = r.send(ctx, work{item: w, file: f, data: rec.data[off : off+n], rec: rec})
+		left, off = left-n, 0
+	}
+	if tapeErr != nil || err != nil {
+		why = errors.Join(tapeErr, err)
+	}
+	return tapeErr, errors.Join(err, r.send(ctx, work{item: w, file: f, err: why}))
+}
+
+// send gives the writer work. Data that it cannot take any more is released.
+func (r *reading) send(ctx context.Context, w work) error {
+	r.work <- w // the writer takes everything, also when it writes nothing any more
+	select {
+	case <-r.dead:
+		return errDead
+	default:
+		return ctx.Err()
+	}
+}
+
+// errDead says that the writer has ended the run; what for is told elsewhere.
+var errDead = errors.New("nothing can be written any more")
+
+// recordAt reads a record. why is what the tape does not give back; tapeErr means that it, or its drive, gives nothing more.
+func (r *reading) recordAt(ctx context.Context, block int64) (rec *record, why, tapeErr error) {
+	if r.record != nil && r.record.block == block {
+		return r.record, nil, nil
+	}
+	if r.record != nil {
+		r.release(r.record)
+		r.record = nil
+	}
+	select {
+	case rec = <-r.free:
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	rec.block = block
+	rec.uses.Store(1)
+	err := r.moveTo(ctx, block, rec.data)
+	n := 0
+	if err == nil {
+		n, err = r.l.Drive.ReadRecord(ctx, rec.data)
+		r.at = block + 1
+	}
+	if err == nil && int64(n) != r.size {
+		err = &tapeError{fmt.Errorf("record %d has %d bytes, not %d", block, n, r.size)}
+	}
+	if err == nil {
+		r.unread = 0
+		r.record = rec
+		return rec, nil, nil
+	}
+	r.release(rec)
+	r.at = -1
+	var sense *tape.SenseError
+	switch {
+	case errors.Is(err, tape.ErrFilemark), errors.Is(err, tape.ErrEndOfData), errors.Is(err, tape.ErrShortBuffer), errors.As(err, new(*tapeError)),
+		errors.As(err, &sense) && sense.Key == tape.MediumError:
+	default:
+		return nil, nil, err
+	}
+	if r.unread++; r.unread >= mostUnread {
+		return nil, nil, fmt.Errorf("%d records in a row cannot be read, the last one %d: %w", r.unread, block, err)
+	}
+	return nil, &tapeError{fmt.Errorf("record %d: %w", block, err)}, nil
+}
+
+// moveTo brings the drive to a block: by reading on where that is faster.
+func (r *reading) moveTo(ctx context.Context, block int64, buf []byte) error {
+	if r.at < 0 || block < r.at || (block-r.at)*r.size > r.l.Drive.LocateGap() {
+		r.at = block
+		return r.l.Drive.Locate(ctx, block)
+	}
+	for r.at < block {
+		if _, err := r.l.Drive.ReadRecord(ctx, buf); err != nil && !errors.Is(err, tape.ErrFilemark) {
+			r.at = block
+			return r.l.Drive.Locate(ctx, block) // what lies between is not wanted
+		}
+		r.at++
+	}
+	return nil
+}
+
+func (r *reading) release(rec *record) {
+	if rec.uses.Add(-1) == 0 {
+		r.free <- rec
+	}
+}
+
+// do is the writer's.
+func (r *reading) do(w work) {
+	switch {
+	case w.link != nil:
+		err := r.fatal
+		if err == nil {
+			err = r.linker.hardlink(w.link)
+		}
+		r.ended(w, w.link, err, func(p *Report) { p.Links++ })
+	case w.data != nil:
+		if w.file.failed == nil && r.fatal == nil {
+			_, w.file.failed = w.file.Write(w.data)
+		}
+		r.release(w.rec)
+		r.advance(r.side, int64(len(w.data)))
+	default:
+		err := errors.Join(w.err, w.file.failed, r.fatal)
+		if err != nil {
+			w.file.abandon()
+		} else if err = w.file.commit(); errors.Is(err, errSum) {
+			err = &tapeError{err}
+		}
+		r.ended(w, &w.file.e, err, func(p *Report) { p.Files++; p.Bytes += w.file.e.Size })
+	}
+}
+
+// ended notes what became of a member.
+func (r *reading) ended(w work, e *catalog.Entry, err error, good func(*Report)) {
+	var fault *tapeError
+	switch {
+	case err == nil:
+		r.count(good)
+	case r.fatal != nil:
+	case errors.As(err, &fault):
+		if r.faults[w.item] == "" {
+			r.faults[w.item] = fmt.Sprintf("%s:%s: %v", e.Host, e.Path, fault)
+		}
+	case w.err != nil: // the tape gives nothing more, or the run ends: of this member nothing is known
+	case ends(err):
+		r.fatal = fmt.Errorf("restore %s:%s: %w", e.Host, e.Path, err)
+		close(r.dead)
+	default:
+		r.fail(e.Host, e.Path, err.Error())
+	}
+}
+
+// bad are the copies that the tape did not give back.
+func (r *reading) bad() (copies []ledger.CheckedCopy) {
+	for w, why := range r.faults {
+		copies = append(copies, ledger.CheckedCopy{Item: w.item.ID, Bad: why})
+	}
+	return copies
+}
