@@ -58,7 +58,7 @@ func errnoOf(err error) syscall.Errno {
 // unavailable tells how a host is out of reach.
 func unavailable(err error, cause syscall.Errno) syscall.Errno {
 	switch cause {
-	case syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.ETIMEDOUT:
+	case syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.ETIMEDOUT, syscall.EACCES:
 		return cause
 	}
 	var late interface{ Timeout() bool }

@@ -88,7 +88,7 @@ func (f *fileSystem) caused(ctx context.Context, err error) error {
 func (f *fileSystem) failed(ctx context.Context, err error) fuse.Status {
 	err = f.caused(ctx, err)
 	errno := errnoOf(err)
-	if !ordinary(errno) {
+	if !ordinary(errno) || errors.Is(err, sources.ErrUnavailable) {
 		f.told.problem(f.cfg.Problem, err, errno)
 	}
 	return fuse.Status(errno)

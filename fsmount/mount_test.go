@@ -25,6 +25,7 @@ import (
 	"twintape/fsmount"
 	"twintape/sources"
 	"twintape/sources/local"
+	"twintape/sources/nfs"
 	"twintape/sources/sftp"
 )
 
@@ -39,6 +40,7 @@ type hostSpec struct {
 	Name, Alias string
 	Root        string
 	SFTP        *sftp.Config
+	NFS         *nfs.Config
 }
 
 type site struct {
@@ -71,13 +73,17 @@ func serve(text string) error {
 		if h.Alias != "" {
 			host.Aliases = []string{h.Alias}
 		}
-		if h.SFTP != nil {
+		var err error
+		switch {
+		case h.SFTP != nil:
 			host.Source = sftp.New(*h.SFTP)
-		} else {
-			var err error
-			if host.Source, err = local.New(h.Name, h.Root); err != nil {
-				return err
-			}
+		case h.NFS != nil:
+			host.Source, err = nfs.New(*h.NFS)
+		default:
+			host.Source, err = local.New(h.Name, h.Root)
+		}
+		if err != nil {
+			return err
 		}
 		hosts = append(hosts, host)
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // maxList bounds the list of exports, in bytes.
@@ -60,6 +61,7 @@ func (s *Source) listExports(ctx context.Context) (paths []string, err error) {
 type refusedError struct{ text string }
 
 func (e *refusedError) Error() string { return e.text }
+func (e *refusedError) Unwrap() error { return syscall.EACCES }
 
 // mounted is an export as it was mounted.
 type mounted struct {
