@@ -78,17 +78,29 @@ func TestTwoHosts(t *testing.T) {
 	}
 }
 
-// Items of a host behind NFS go onto a pair, though its server is killed and started again in the middle; hard links stay.
-func TestNFSHost(t *testing.T) {
+// Items of three hosts, one local, one behind SSH and one behind NFS, go onto one pair in one job, though the connections of
+// one are cut and the server of another is killed and started again in the middle; hard links stay.
+func TestThreeHosts(t *testing.T) {
 	s := newSite(t, 64<<20)
+	ssh, far := s.withSSH(t, 0)
+	s.observations(3, 1_000_000)
+	for i := range 3 {
+		must(t, os.WriteFile(filepath.Join(far, fmt.Sprintf("ssh.%d.uv", i)), pattern(200+i, 1_000_000), 0o640))
+	}
 	root := filepath.Join(s.dir, "pot6")
 	must(t, os.Mkdir(root, 0o755))
 	server := ganeshatest.Start(t, ganeshatest.Options{Exports: []ganeshatest.Export{{Path: root}}})
 	there, err := nfs.New(nfs.Config{Host: "pot6", Address: server.Addr, Root: root})
 	must(t, err)
-	s.a.Namespace, err = sources.NewNamespace([]sources.Host{{Name: "pot6", Source: there}})
+	hosts := []sources.Host{{Name: "pot6", Source: there}}
+	for _, name := range s.a.Namespace.Hosts() {
+		_, src, err := s.a.Namespace.Source(name)
+		must(t, err)
+		hosts = append(hosts, sources.Host{Name: name, Source: src})
+	}
+	s.a.Namespace, err = sources.NewNamespace(hosts)
 	must(t, err)
-	t.Cleanup(func() { must(t, s.a.Namespace.Close()) })
+	t.Cleanup(func() { must(t, there.Close()) })
 	s.a.ArchiveSize, s.a.FlushBytes, s.a.Memory = 2<<20, 2<<20, 1<<20
 	for i := range 8 {
 		dir := filepath.Join(root, fmt.Sprintf("far.%d.uv", i))
@@ -96,18 +108,25 @@ func TestNFSHost(t *testing.T) {
 		must(t, os.WriteFile(filepath.Join(dir, "visdata"), pattern(100+i, 2_000_000+i), 0o640))
 		must(t, os.Link(filepath.Join(dir, "visdata"), filepath.Join(dir, "same")))
 	}
-	q := s.queue("pot6:/*.uv")
-	if len(q.Items) != 8 || len(q.Problems) > 0 {
+	q := s.queue("pot*:/**/*.uv")
+	if len(q.Items) != 14 || len(q.Problems) > 0 {
 		t.Fatalf("queued %d items, problems %v", len(q.Items), q.Problems)
 	}
-	s.a.Events = &onFlush{server.Restart}
+	s.a.Events = &onFlush{func() { ssh.KillConnections(); server.Restart() }}
 	r, err := s.run()
 	must(t, err)
-	if r.Archived != 8 || !r.Good() {
+	if r.Archived != 14 || !r.Good() {
 		t.Fatalf("the report is %+v", r)
 	}
 	back := t.TempDir()
 	s.extract("PAPR2001", back)
+	for i := range 3 {
+		got, err := os.ReadFile(filepath.Join(back, fmt.Sprintf("pot5/ssh.%d.uv", i)))
+		must(t, err)
+		if !bytes.Equal(got, pattern(200+i, 1_000_000)) {
+			t.Errorf("ssh.%d.uv came back with other content", i)
+		}
+	}
 	for i := range 8 {
 		dir := filepath.Join(back, fmt.Sprintf("pot6/far.%d.uv", i))
 		got, err := os.ReadFile(filepath.Join(dir, "visdata"))
