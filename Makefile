@@ -5,7 +5,10 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo development
 FUZZTIME ?= 60s
 PACKAGES := openssh-server openssh-client rsync mbuffer tar python3 gcc libc6-dev nfs-ganesha nfs-ganesha-vfs rpcbind libnfs-utils iproute2 util-linux
 
-.PHONY: build demo test torture check bench fuzz packages clean help
+# The packages with tests that need the kernel's tape drivers: files with the build tag "guest".
+SCSI_TESTS :=
+
+.PHONY: build demo test test-scsi torture check bench fuzz packages clean help
 
 TORTURE ?= 25
 
@@ -19,15 +22,24 @@ demo: ## archive made-up observations of two hosts onto a pair of virtual tapes
 
 test: packages ## run all tests under the race detector, the longest once more without it
 	CGO_ENABLED=1 go test -race -timeout 40m ./...
+	$(MAKE) --no-print-directory test-scsi
 	go test -timeout 20m -run 'Matrix|TestLives|TestDetection' ./archiver ./verify # whole: under the race detector they do a part
+
+test-scsi: ## run the tests that need real st, sg and ch, in QEMU with Debian's kernel; TWINTAPE_SKIP_SCSI=1 leaves them out
+ifdef TWINTAPE_SKIP_SCSI
+	@echo "test-scsi: left out, as TWINTAPE_SKIP_SCSI says"
+else
+	@$(MAKE) --no-print-directory packages PACKAGES=qemu-system-x86
+	go run ./internal/guest/run $(SCSI_TESTS)
+endif
 
 torture: ## the tests of lives and of detection, TORTURE times as long (default 25)
 	TWINTAPE_TORTURE=$(TORTURE) go test -timeout 0 -v -run 'TestLives$$|TestDetection' ./archiver ./verify
 
 check: ## format, vet, staticcheck, module file, tests
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted"; exit 1; }
-	go vet ./...
-	go tool staticcheck ./...
+	go vet -tags guest ./...
+	go tool staticcheck -tags guest ./...
 	go mod tidy -diff
 	$(MAKE) test
 
@@ -58,4 +70,4 @@ clean: ## remove what was built
 	rm -rf bin demo
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
