@@ -4,6 +4,7 @@ package tape
 const (
 	NoSense     = 0x0
 	MediumError = 0x3
+	DataProtect = 0x7
 )
 
 // CleaningWanted tells whether the drive asks for a cleaning cartridge (ASC/ASCQ 00h/17h): a wish, not a failure.

@@ -4,12 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io/fs"
-	"os"
 	"sync"
-
-	"golang.org/x/sys/unix"
 
 	"twintape/internal/tape"
 )
@@ -24,17 +20,11 @@ type Drive struct {
 	lib    *Library
 	number int
 
-	mu      sync.Mutex // guards what follows against Close
-	closed  bool
-	medium  *image
-	barcode string
-	protect bool
-	size    int64 // of the file when it was loaded: less than that is never cut off, so that space allocated before stays
-
-	capacity int64
-	warned   bool  // the last write met early warning
-	data     bool  // a record was written and no filemark since
-	end      int64 // of what was written last, in the file; 0 if nothing was since the load
+	mu     sync.Mutex // guards what follows against Close
+	closed bool
+	medium *Medium
+	warned bool // the last write met early warning
+	data   bool // a record was written and no filemark since
 }
 
 var _ tape.Drive = (*Drive)(nil)
@@ -76,56 +66,14 @@ func (d *Drive) Load(ctx context.Context) (tape.Medium, error) {
 		return tape.Medium{}, fmt.Errorf("%s: %w", d.Name(), fs.ErrClosed)
 	}
 	if d.medium == nil {
-		if err := d.thread(); err != nil {
+		m, err := d.lib.Medium(d.number)
+		if err != nil {
 			return tape.Medium{}, fmt.Errorf("%s: %w", d.Name(), err)
 		}
+		d.medium, d.warned, d.data = m, false, false
 	}
-	defer d.medium.rewind()
-	for { // to the end of data, or to a damaged place, which whoever reads up to there will hear of
-		if err := d.medium.locate(d.medium.block + indexStep); err != nil {
-			break
-		}
-	}
-	serial := fnv.New64a()
-	serial.Write([]byte(d.barcode)) //nolint:errcheck // a hash never fails
-	return tape.Medium{
-		Serial: fmt.Sprintf("%016X", serial.Sum64()), Type: "virtual", WriteProtected: d.protect,
-		Capacity: d.capacity, Remaining: max(0, d.warnAt()-d.medium.off),
-	}, nil
+	return d.medium.Info(), nil
 }
-
-// thread opens the file of the cartridge that the changer put into the drive.
-func (d *Drive) thread() error {
-	c, err := d.lib.inDrive(d.number)
-	if err != nil {
-		return err
-	}
-	d.barcode, d.capacity = c.Barcode, c.Capacity
-	name := d.lib.imageFile(c.Barcode)
-	f, err := os.OpenFile(name, os.O_RDWR, 0)
-	if d.protect = c.Protected || errors.Is(err, fs.ErrPermission); d.protect {
-		f, err = os.Open(name)
-	}
-	if err != nil {
-		return err
-	}
-	// What is read after a load comes from the disk, not from the buffer of who wrote it.
-	if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
-		f.Close()
-		return &os.PathError{Op: "empty the buffer of", Path: name, Err: err}
-	}
-	m, err := newImage(f)
-	if err != nil {
-		f.Close()
-		return err
-	}
-	d.medium, d.size = m, m.size
-	d.warned, d.data, d.end = false, false, 0
-	return nil
-}
-
-// warnAt is the offset of early warning.
-func (d *Drive) warnAt() int64 { return d.capacity - min(d.capacity/64, maxEarlyWarning) }
 
 // WriteRecord writes one record.
 func (d *Drive) WriteRecord(ctx context.Context, p []byte) error {
@@ -137,13 +85,13 @@ func (d *Drive) WriteRecord(ctx context.Context, p []byte) error {
 	if len(p) == 0 || len(p) > lengthBits {
 		return fmt.Errorf("%s: a record of %d bytes", d.Name(), len(p))
 	}
-	if err := d.room(int64(len(p)) + 3*wordSize); err != nil {
+	if err := d.room(int64(len(p))); err != nil {
 		return err
 	}
-	if err := d.medium.writeRecord(p); err != nil {
+	if err := d.medium.Write(p); err != nil {
 		return d.failed(err)
 	}
-	d.data, d.end = true, d.medium.off+wordSize
+	d.data = true
 	return nil
 }
 
@@ -154,31 +102,29 @@ func (d *Drive) WriteFilemark(ctx context.Context) error {
 		return err
 	}
 	defer leave()
-	if d.protect {
-		return d.failed(tape.ErrWriteProtect)
-	}
-	if d.medium.off+2*wordSize > d.capacity {
+	if _, end := d.medium.Room(); end+wordSize < 0 {
 		return d.failed(tape.ErrEndOfMedium)
 	}
 	return d.mark()
 }
 
 func (d *Drive) mark() error {
-	if err := d.medium.writeMark(); err != nil {
+	if err := d.medium.WriteMark(); err != nil {
 		return d.failed(err)
 	}
-	d.data, d.end = false, d.medium.off+wordSize
+	d.data = false
 	return nil
 }
 
 // room tells whether a write may take place, as Linux st does near the end of the medium: one in two is refused.
 func (d *Drive) room(need int64) error {
-	switch {
-	case d.protect:
-		return d.failed(tape.ErrWriteProtect)
-	case d.medium.off+need > d.capacity:
+	warning, end := d.medium.Room()
+	switch err := d.medium.writable(); {
+	case err != nil:
+		return d.failed(err)
+	case need > end:
 		return d.failed(tape.ErrEndOfMedium)
-	case d.medium.off < d.warnAt():
+	case warning > 0:
 		d.warned = false
 	case !d.warned:
 		d.warned = true
@@ -196,10 +142,7 @@ func (d *Drive) Flush(ctx context.Context) error {
 		return err
 	}
 	defer leave()
-	if d.protect {
-		return nil
-	}
-	return d.failed(d.medium.file.Sync())
+	return d.failed(d.medium.Sync())
 }
 
 // ReadRecord reads the next record.
@@ -212,8 +155,14 @@ func (d *Drive) ReadRecord(ctx context.Context, p []byte) (int, error) {
 	if err := d.endWriting(); err != nil {
 		return 0, err
 	}
-	n, err := d.medium.read(p)
-	return n, d.failed(err)
+	n, err := d.medium.Read(p)
+	if err != nil {
+		return 0, d.failed(err)
+	}
+	if n > len(p) {
+		return 0, tape.ErrShortBuffer
+	}
+	return n, nil
 }
 
 // Position tells the logical block number.
@@ -223,19 +172,21 @@ func (d *Drive) Position(ctx context.Context) (tape.Position, error) {
 		return tape.Position{}, err
 	}
 	defer leave()
-	return tape.Position{Block: d.medium.block, BOT: d.medium.block == 0}, nil
+	block, _ := d.medium.At()
+	return tape.Position{Block: block, BOT: block == 0}, nil
 }
 
 // Locate moves to a block.
 func (d *Drive) Locate(ctx context.Context, block int64) error {
-	return d.move(ctx, func() error { return d.medium.locate(block) })
+	return d.move(ctx, func() error { return d.medium.Locate(block) })
 }
 
 // SpaceEOD moves to the end of data.
 func (d *Drive) SpaceEOD(ctx context.Context) error {
 	return d.move(ctx, func() error {
 		for {
-			if err := d.medium.locate(d.medium.block + indexStep); errors.Is(err, errEnd) {
+			block, _ := d.medium.At()
+			if err := d.medium.Locate(block + indexStep); errors.Is(err, tape.ErrEndOfData) {
 				return nil
 			} else if err != nil {
 				return err
@@ -249,7 +200,7 @@ func (d *Drive) SpaceEOD(ctx context.Context) error {
 
 // Rewind moves to the beginning.
 func (d *Drive) Rewind(ctx context.Context) error {
-	return d.move(ctx, func() error { d.medium.rewind(); return nil })
+	return d.move(ctx, func() error { return d.medium.Locate(0) })
 }
 
 func (d *Drive) move(ctx context.Context, move func() error) error {
@@ -295,14 +246,11 @@ func (d *Drive) release() error {
 	}
 	m := d.medium
 	err := d.endWriting()
-	if d.end > 0 {
-		if err == nil && m.size > max(d.end, d.size) {
-			err = m.file.Truncate(max(d.end, d.size))
-		}
-		err = errors.Join(err, m.file.Sync())
-	}
 	d.medium = nil
-	return d.failed(errors.Join(err, m.file.Close()))
+	if err = errors.Join(err, m.Close()); err != nil {
+		return fmt.Errorf("%s, tape %s: %w", d.Name(), m.barcode, err)
+	}
+	return nil
 }
 
 // Close gives the drive up; the cartridge stays in it.
@@ -319,11 +267,9 @@ func (d *Drive) Close() error {
 
 // failed names the drive and the tape in an error, but leaves the conditions of a tape's course alone.
 func (d *Drive) failed(err error) error {
-	switch {
-	case err == nil, err == tape.ErrFilemark, err == tape.ErrShortBuffer:
+	switch err {
+	case nil, tape.ErrFilemark, tape.ErrEndOfData:
 		return err
-	case errors.Is(err, errEnd):
-		return tape.ErrEndOfData
 	}
-	return fmt.Errorf("%s, tape %s: %w", d.Name(), d.barcode, err)
+	return fmt.Errorf("%s, tape %s: %w", d.Name(), d.medium.barcode, err)
 }

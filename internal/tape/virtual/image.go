@@ -38,15 +38,21 @@ type object struct {
 // errEnd says that nothing more was written. It is the image's own word for end of data.
 var errEnd = errors.New("end of data")
 
+// place is a place of an image.
+type place struct {
+	off   int64 // in the file
+	block int64
+	marks int64 // filemarks before it
+}
+
 // image is a cartridge's file with a place in it. What was written last is followed by the end-of-medium word; what may
 // lie behind it in the file means nothing, so that a file that was allocated before stays allocated while it is written.
 type image struct {
-	file  *os.File
-	size  int64 // of the file
-	off   int64
-	block int64
+	file *os.File
+	size int64 // of the file
+	place
 	end   int64   // where the last write left the end of data; -1 before the first
-	index []int64 // offsets of blocks 0, indexStep, 2 × indexStep, …, as far as the image was passed
+	index []place // of blocks 0, indexStep, 2 × indexStep, …, as far as the image was passed
 }
 
 func newImage(f *os.File) (*image, error) {
@@ -54,10 +60,10 @@ func newImage(f *os.File) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &image{file: f, size: fi.Size(), end: -1, index: []int64{0}}, nil
+	return &image{file: f, size: fi.Size(), end: -1, index: []place{{}}}, nil
 }
 
-func (m *image) rewind() { m.off, m.block = 0, 0 }
+func (m *image) rewind() { m.place = place{} }
 
 // peek tells what lies at the place, passing gaps. A file that ends within an object was cut there: the object does not
 // exist.
@@ -116,15 +122,39 @@ func (m *image) word(off int64) (uint32, error) {
 func (m *image) pass(o object) {
 	m.off += o.size
 	m.block++
-	if m.block%indexStep == 0 && int(m.block/indexStep) == len(m.index) {
-		m.index = append(m.index, m.off)
+	if o.mark {
+		m.marks++
 	}
+	if m.block%indexStep == 0 && int(m.block/indexStep) == len(m.index) {
+		m.index = append(m.index, m.place)
+	}
+}
+
+// back moves before the object before the place, which is not the beginning.
+func (m *image) back() (mark bool, err error) {
+	at := m.off - wordSize
+	word, err := m.word(at)
+	for err == nil && word == gapWord && at > 0 {
+		at -= wordSize
+		word, err = m.word(at)
+	}
+	if err != nil {
+		return false, err
+	}
+	if mark = word == markWord; mark {
+		m.marks--
+	} else {
+		at -= wordSize + int64(word&lengthBits) + int64(word&1)
+	}
+	m.off = at
+	m.block--
+	return mark, nil
 }
 
 // locate moves to a block, or to the end of data if that comes before, with errEnd.
 func (m *image) locate(block int64) error {
 	if known := min(block/indexStep, int64(len(m.index)-1)); block < m.block || known*indexStep > m.block {
-		m.block, m.off = known*indexStep, m.index[known]
+		m.place = m.index[known]
 	}
 	for m.block < block {
 		o, err := m.peek()
@@ -136,7 +166,7 @@ func (m *image) locate(block int64) error {
 	return nil
 }
 
-// read reads the record or passes the filemark at the place.
+// read passes the record or the filemark at the place. It returns the record's length, and copies what p has room for.
 func (m *image) read(p []byte) (int, error) {
 	o, err := m.peek()
 	if err != nil {
@@ -149,14 +179,13 @@ func (m *image) read(p []byte) (int, error) {
 		return 0, tape.ErrFilemark
 	case o.bad:
 		return 0, &tape.SenseError{Key: 3, ASC: 0x11, Text: "medium error: the record cannot be read"}
-	case o.length > len(p):
-		return 0, tape.ErrShortBuffer
 	}
-	n, err := m.file.ReadAt(p[:o.length], at)
-	if err == io.EOF && n == o.length {
+	p = p[:min(o.length, len(p))]
+	n, err := m.file.ReadAt(p, at)
+	if err == io.EOF && n == len(p) {
 		err = nil
 	}
-	return n, err
+	return o.length, err
 }
 
 // writeRecord writes a record and the end behind it.
@@ -178,9 +207,8 @@ func (m *image) writeMark() error {
 // write puts an object at the place: its first word last, over the end of data that stands there until then. A process
 // that is killed in between leaves a tape that ends before the object, whatever lay there in the file.
 func (m *image) write(o object, first []byte, rest ...[]byte) error {
-	m.index = m.index[:min(int64(len(m.index)), m.block/indexStep+1)]
 	if m.off != m.end {
-		if err := m.put(m.off, binary.LittleEndian.AppendUint32(nil, endWord)); err != nil {
+		if err := m.writeEnd(); err != nil {
 			return err
 		}
 	}
@@ -192,6 +220,17 @@ func (m *image) write(o object, first []byte, rest ...[]byte) error {
 	}
 	m.size = max(m.size, m.off+o.size+wordSize)
 	m.pass(o)
+	m.end = m.off
+	return nil
+}
+
+// writeEnd ends the data at the place.
+func (m *image) writeEnd() error {
+	m.index = m.index[:min(int64(len(m.index)), m.block/indexStep+1)]
+	if err := m.put(m.off, binary.LittleEndian.AppendUint32(nil, endWord)); err != nil {
+		return err
+	}
+	m.size = max(m.size, m.off+wordSize)
 	m.end = m.off
 	return nil
 }

@@ -32,6 +32,7 @@ type cartridge struct {
 	Barcode   string           `json:"barcode"`
 	Capacity  int64            `json:"capacity"`
 	Protected bool             `json:"write_protected,omitempty"`
+	WORM      bool             `json:"worm,omitempty"`
 	Kind      tape.ElementKind `json:"element"`
 	Number    int              `json:"number"`
 	From      int              `json:"from,omitempty"`    // the slot that it was loaded from

@@ -170,7 +170,7 @@ func (d *timedDrive) place() int64 {
 	if d.medium == nil {
 		return 0
 	}
-	return d.medium.off
+	return d.medium.image.off
 }
 
 func (d *timedDrive) Load(ctx context.Context) (tape.Medium, error) {
