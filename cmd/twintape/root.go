@@ -73,7 +73,7 @@ func newRootCommand(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exitcode.With(exitcode.Usage, err) })
 	root.AddCommand(
 		newInitCommand(a), newLsCommand(a), newCatCommand(a),
-		newQueueCommand(a), newArchiveCommand(a), newResumeCommand(a), newAbortCommand(a), newHoldCommand(a), newUnholdCommand(a), newJobsCommand(a), newDeletableCommand(a), newMountCommand(a), newTapesCommand(a), newDrivesCommand(a), newVerifyCommand(a), newRestoreCommand(a), newFindCommand(a), newCopiesCommand(a),
+		newQueueCommand(a), newArchiveCommand(a), newResumeCommand(a), newAbortCommand(a), newHoldCommand(a), newUnholdCommand(a), newJobsCommand(a), newDeletableCommand(a), newMountCommand(a), newTapesCommand(a), newDrivesCommand(a), newVerifyCommand(a), newRestoreCommand(a), newFindCommand(a), newCopiesCommand(a), newVtlCommand(a),
 		newVersionCommand(a),
 	)
 	usage(root)

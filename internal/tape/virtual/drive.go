@@ -227,7 +227,7 @@ func (d *Drive) endWriting() error {
 func (d *Drive) Unload(ctx context.Context) error {
 	leave, err := d.enter(ctx)
 	if errors.Is(err, tape.ErrNoMedium) {
-		return d.lib.eject(d.number) // it was never made ready
+		return d.lib.Eject(d.number) // it was never made ready
 	}
 	if err != nil {
 		return err
@@ -236,7 +236,7 @@ func (d *Drive) Unload(ctx context.Context) error {
 	if err := d.release(); err != nil {
 		return err
 	}
-	return d.lib.eject(d.number)
+	return d.lib.Eject(d.number)
 }
 
 // release ends the use of the cartridge's file.

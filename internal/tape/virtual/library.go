@@ -316,14 +316,19 @@ func (l *Library) inDrive(number int) (cartridge, error) {
 	return *c, nil
 }
 
-// eject makes the cartridge of a drive free for the changer.
-func (l *Library) eject(number int) error {
+// Eject makes the cartridge of a drive free for the changer. Nobody may use its medium any more.
+func (l *Library) Eject(drive int) error { return l.setEjected(drive, true) }
+
+// Insert pulls an ejected cartridge in again.
+func (l *Library) Insert(drive int) error { return l.setEjected(drive, false) }
+
+func (l *Library) setEjected(drive int, ejected bool) error {
 	return l.change(func(s *state) error {
-		c := s.at(tape.Transfer, number)
+		c := s.at(tape.Transfer, drive)
 		if c == nil {
-			return fmt.Errorf("drive %d: %w", number, tape.ErrNoMedium)
+			return fmt.Errorf("drive %d: %w", drive, tape.ErrNoMedium)
 		}
-		c.Ejected = true
+		c.Ejected = ejected
 		return nil
 	})
 }
