@@ -6,7 +6,7 @@ FUZZTIME ?= 60s
 PACKAGES := openssh-server openssh-client rsync mbuffer tar python3 gcc libc6-dev nfs-ganesha nfs-ganesha-vfs rpcbind libnfs-utils iproute2 util-linux
 
 # The packages with tests that need the kernel's tape drivers: files with the build tag "guest".
-SCSI_TESTS :=
+SCSI_TESTS := ./internal/tape/vtl/tcmu
 
 .PHONY: build demo test test-scsi torture check bench fuzz packages clean help
 

@@ -69,6 +69,14 @@ func (m *Changer) Execute(ctx context.Context, cdb, data []byte) Answer {
 	})
 }
 
+// Reset resets the changer, and has it say so.
+func (m *Changer) Reset() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.prevent = false
+	m.attentions = []*sense{wasReset}
+}
+
 func (m *Changer) command(ctx context.Context, c *command) *sense {
 	switch c.cdb[0] {
 	case opTestUnitReady, opInitElements, opInitRange, opLocate10:
@@ -80,12 +88,7 @@ func (m *Changer) command(ctx context.Context, c *command) *sense {
 		}
 		return c.modeSense(modeHeader{}, pages)
 	case opLogSense:
-		return c.logSense([]byte{0x00, 0x2E}, func(code byte) []byte {
-			if code == 0x2E {
-				return m.tapeAlerts()
-			}
-			return nil
-		})
+		return m.logSense(c, []byte{0x00, alertPage}, func(byte) []byte { return nil })
 	case opReadElements:
 		return m.readElements(ctx, c)
 	case opMoveMedium:

@@ -38,6 +38,14 @@ func (d *Drive) Execute(ctx context.Context, cdb, data []byte) Answer {
 	return d.execute(ctx, cdb, data, d.reset, d.command)
 }
 
+// Reset resets the drive, and has it say so.
+func (d *Drive) Reset() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.reset()
+	d.attentions = []*sense{wasReset}
+}
+
 // reset is what a bus reset or a power cycle does to a drive: its buffer is lost, and the tape is at its beginning.
 func (d *Drive) reset() {
 	d.prevent, d.blockSize, d.compress = false, 0, true
@@ -105,7 +113,7 @@ func (d *Drive) command(c *command) *sense {
 	case opModeSelect6, opModeSelect10:
 		return d.modeSelect(c)
 	case opLogSense:
-		return c.logSense([]byte{0x00, 0x02, 0x03, 0x0C, 0x2E, 0x31}, d.logPage)
+		return d.logSense(c, []byte{0x00, 0x02, 0x03, 0x0C, alertPage, 0x31}, d.logPage)
 	case opReportDensity:
 		return d.reportDensity(c)
 	case opLoadUnload:

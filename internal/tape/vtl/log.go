@@ -13,8 +13,6 @@ func (d *Drive) logPage(code byte) []byte {
 			b = append(b, parameter8(i, n)...)
 		}
 		return b
-	case 0x2E:
-		return d.tapeAlerts()
 	case 0x31: // tape capacity: remaining and most, of the main partition and of the other, in MiB
 		var b []byte
 		for i, n := range []int64{d.remaining() >> 20, 0, d.info.Capacity >> 20, 0} {

@@ -43,7 +43,8 @@ const (
 	driveType        = 0x01 // peripheral device types
 	changerType      = 0x08
 	tapeAlertFlags   = 64
-	cleanNow         = 20 // a TapeAlert flag
+	cleanNow         = 20   // a TapeAlert flag
+	alertPage        = 0x2E // a log page
 	designatorVendor = 1
 	designatorNAA    = 3
 	codeSetBinary    = 1
@@ -104,9 +105,9 @@ func (u *unit) execute(ctx context.Context, cdb, data []byte, reset func(), own 
 	defer u.mu.Unlock()
 	if act.reset || act.lose {
 		reset()
-		if act.reset {
-			u.attentions = []*sense{wasReset}
-		}
+	}
+	if act.reset {
+		u.attentions = []*sense{wasReset}
 	}
 	for _, flag := range act.alerts {
 		u.alerts[flag] = true
@@ -187,7 +188,7 @@ func (u *unit) designator() []byte {
 	return append([]byte{codeSetASCII, designatorVendor, 0, byte(len(id))}, id...)
 }
 
-// tapeAlerts is log page 2Eh. Reading it clears the flags.
+// tapeAlerts is log page 2Eh.
 func (u *unit) tapeAlerts() []byte {
 	var b []byte
 	for flag := 1; flag <= tapeAlertFlags; flag++ {
@@ -196,23 +197,32 @@ func (u *unit) tapeAlerts() []byte {
 			set = 1
 		}
 		b = append(put16(b, flag), 0, 1, set)
-		u.alerts[flag] = false
 	}
 	return b
 }
 
-// logSense answers LOG SENSE (SPC-4, 6.6) from a unit's pages.
-func (c *command) logSense(pages []byte, page func(code byte) []byte) *sense {
+// logSense answers LOG SENSE (SPC-4, 6.6) from a unit's pages. Reading the TapeAlert flags clears them, but not a look at the
+// page's length.
+func (u *unit) logSense(c *command, pages []byte, page func(code byte) []byte) *sense {
 	code := c.cdb[2] & 0x3F
 	body := pages
-	if code != 0 {
-		if body = page(code); body == nil {
-			return badField
-		}
+	switch code {
+	case 0:
+	case alertPage:
+		body = u.tapeAlerts()
+	default:
+		body = page(code)
+	}
+	if body == nil {
+		return badField
 	}
 	if c.cdb[3] != 0 { // subpages
 		return badField
 	}
-	c.reply(append(put16([]byte{code, 0}, len(body)), body...), u16(c.cdb[7:]))
+	b := append(put16([]byte{code, 0}, len(body)), body...)
+	c.reply(b, u16(c.cdb[7:]))
+	if code == alertPage && c.n == len(b) {
+		u.alerts = [tapeAlertFlags + 1]bool{}
+	}
 	return nil
 }

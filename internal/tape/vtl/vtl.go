@@ -79,6 +79,8 @@ type Unit interface {
 	// Execute carries out a command. data is the transfer's buffer: what the command brings along, or what is to be filled.
 	// A cancelled context ends commands that hang.
 	Execute(ctx context.Context, cdb, data []byte) Answer
+	// Reset is what the initiator's reset does, between two commands: a drive loses its buffer, and is at the tape's beginning.
+	Reset()
 }
 
 // Outbound tells whether a command brings data along.

@@ -41,6 +41,7 @@ func openDevice(unit vtl.Unit, name string) (*device, error) {
 			{"control", "dev_config=x/" + name + ",dev_size=1048576"},
 			{"attrib/cmd_time_out", "0"}, // a tape may take its time
 			{"enable", "1"},
+			{"attrib/tmr_notification", "1"},
 		} {
 			if err := os.WriteFile(filepath.Join(d.folder, line[0]), []byte(line[1]), 0); err != nil {
 				return nil, err
@@ -106,7 +107,7 @@ func (d *device) serve(ctx context.Context) error {
 	var events [4]byte
 	for {
 		for {
-			more, err := d.ring.next(func(cdb, data []byte) vtl.Answer { return d.unit.Execute(ctx, cdb, data) })
+			more, err := d.ring.next(func(cdb, data []byte) vtl.Answer { return d.unit.Execute(ctx, cdb, data) }, d.unit.Reset)
 			if err != nil {
 				return fmt.Errorf("%s: %w", d.unit.Name(), err)
 			}

@@ -36,6 +36,10 @@ const (
 	opMask    = 7
 	opPad     = 0
 	opCommand = 1
+	opManage  = 2 // task management
+
+	manageType = 8
+	lunReset   = 5
 
 	flagLength = 2 // the answer tells how much was read
 	longestCDB = 16
@@ -68,8 +72,8 @@ func newRing(mem []byte) (*ring, error) {
 // word is a number that the kernel reads and writes at the same time.
 func (r *ring) word(at int) *uint32 { return (*uint32)(unsafe.Pointer(&r.mem[at])) }
 
-// next carries out the oldest command, if there is one, and tells whether there was something.
-func (r *ring) next(execute func(cdb, data []byte) vtl.Answer) (bool, error) {
+// next carries out the oldest command or reset, if there is one, and tells whether there was something.
+func (r *ring) next(execute func(cdb, data []byte) vtl.Answer, reset func()) (bool, error) {
 	head, tail := atomic.LoadUint32(r.word(headOffset)), atomic.LoadUint32(r.word(tailOffset))
 	if head == tail {
 		return false, nil
@@ -83,10 +87,13 @@ func (r *ring) next(execute func(cdb, data []byte) vtl.Answer) (bool, error) {
 	if length == 0 || uint64(length) > uint64(len(entry)) {
 		return false, errRing
 	}
-	if word&opMask == opCommand {
+	switch op := word & opMask; {
+	case op == opCommand:
 		if err := r.command(entry[:length], execute); err != nil {
 			return false, err
 		}
+	case op == opManage && length > manageType && entry[manageType] >= lunReset: // or of more than the unit
+		reset()
 	}
 	atomic.StoreUint32(r.word(tailOffset), (tail+length)%r.size)
 	return true, nil

@@ -1,0 +1,109 @@
+//go:build guest
+
+package tcmu_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// The tools that people use work as they do with any library.
+func TestTools(t *testing.T) {
+	r := newRig(t, "1GiB")
+	r.shows(r.sh(0, "mtx -f $CH inquiry"), "Medium Changer", "VTL CHANGER")
+	r.shows(r.sh(0, "mtx -f $CH inventory; mtx -f $CH status"), "2 Drives, 18 Slots ( 2 Import/Export )", "Storage Element 1:Full :VolumeTag=PAPR1001")
+	r.shows(r.sh(0, "mt -f $T0 status"), "DR_OPEN")
+	r.sh(0, "mtx -f $CH load 1 0; mtx -f $CH load 5 1; mtx -f $CH transfer 2 17")
+	r.shows(r.sh(0, "mtx -f $CH status"), "Data Transfer Element 0:Full (Storage Element 1 Loaded):VolumeTag = PAPR1001",
+		"Data Transfer Element 1:Full (Storage Element 5 Loaded):VolumeTag = PAPR2001", "Storage Element 17 IMPORT/EXPORT:Full :VolumeTag=PAPR1002")
+	r.shows(r.sh(1, "mtx -f $CH load 3 0"), "Drive 0 Full")
+	r.shows(r.sh(1, "mtx -f $CH transfer 3 4"), "Already Full")
+	r.shows(r.sh(0, "mt -f $T0 status"), "BOT ONLINE", "LTO-5")
+	r.shows(r.sh(0, "tapeinfo -f $G0"), "Product ID: 'ULTRIUM-TD5", "MaxBlock: 1048576", "BOP: yes", "DataCompCapable: yes")
+
+	// tar on one drive, dd on the other; both come back.
+	r.sh(0, "mt -f $T0 setblk 0 && tar -c -b 1024 -f $T0 -C / usr/bin && tar -c -b 1024 -f $T0 -C / bin && mt -f $T0 tell")
+	r.sh(0, "mt -f $T0 asf 1 && tar -t -b 1024 -f $T0 | grep bin/busybox && mt -f $T0 rewind && tar -d -b 1024 -f $T0 -C /")
+	r.sh(0, "mt -f $T0 compression 0 && tapeinfo -f $G0 | grep 'DataCompEnabled: no'")
+	r.sh(0, "dd if=/dev/urandom of=/tmp/random bs=1M count=16 && mt -f $T1 setblk 0 && dd if=/tmp/random of=$T1 bs=1M && mt -f $T1 weof 1")
+	r.sh(0, `mt -f $T1 rewind && test "$(dd if=$T1 bs=1M | md5sum)" = "$(md5sum </tmp/random)"`)
+	r.shows(r.sh(0, "mt -f $T1 rewind && mt -f $T1 fsf 1 && mt -f $T1 tell && mt -f $T1 bsfm 1 && mt -f $T1 tell && mt -f $T1 eod && mt -f $T1 tell"), "At block 17.", "At block 18.")
+	r.shows(r.sh(0, "mt -f $T1 seek 7 && mt -f $T1 tell"), "At block 7.")
+
+	// Fixed blocks.
+	r.sh(0, "mt -f $T1 rewind && mt -f $T1 setblk 4096 && dd if=/tmp/random of=$T1 bs=64k count=16 && mt -f $T1 rewind && dd if=$T1 bs=64k count=16 of=/tmp/back && cmp -n 1048576 /tmp/random /tmp/back")
+	r.shows(r.sh(0, "mt -f $T1 status"), "Tape block size 4096 bytes")
+
+	// The sg3-utils.
+	r.shows(r.sh(0, "sg_inq $G0; sg_inq -p 0x80 $G0; sg_vpd -p di $G0; sg_turs $G0"), "Peripheral device type: tape", "Unit serial number: ", "T10 vendor identification")
+	r.shows(r.sh(0, "sg_logs -p 0x2e $G0; sg_logs -p 0x31 $G0; sg_logs -p 0x02 $G0; sg_logs -p 0x0c $G0"), "Tape alert", "Main partition remaining capacity")
+	r.shows(r.sh(0, "sg_read_attr $G0; sg_modes $G0; sg_requests $G0"), "Medium serial number", "Data Compression")
+	r.sh(0, "sg_luns $CH")
+
+	r.shows(r.sh(1, "mtx -f $CH unload 1 0"), "Additional Sense Code = 53") // still loaded
+	r.sh(0, "mt -f $T0 offline && mtx -f $CH unload 1 0 && mt -f $T1 offline && mtx -f $CH unload 5 1 && mtx -f $CH transfer 17 2")
+	r.shows(r.sh(0, "mtx -f $CH status"), "Data Transfer Element 0:Empty", "Storage Element 2:Full :VolumeTag=PAPR1002")
+}
+
+// Two libraries live side by side; one cannot be had twice.
+func TestTwoLibraries(t *testing.T) {
+	a := newRig(t, "64MiB")
+	b := &rig{t: t, dir: a.dir + "2", control: a.control + "2"}
+	b.sh(0, "cp -r %s %s", a.dir, b.dir)
+	b.start()
+	for _, r := range []*rig{a, b} {
+		r.sh(0, "mtx -f $CH load 1 0 && echo %s | dd of=$T0 bs=1k", r.dir)
+	}
+	for _, r := range []*rig{a, b} {
+		r.shows(r.sh(0, "mt -f $T0 rewind && dd if=$T0 bs=1k"), r.dir+"\n")
+	}
+	a.shows(a.sh(5, "twintape vtl --dir %s", a.dir), "is held by process")
+	b.cmd.Process.Signal(unixTerm) //nolint:errcheck // Wait tells
+	if err := b.cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	a.sh(0, "mt -f $T0 status")
+}
+
+// When the process dies its devices stay, and the next one goes on with them: as drives that were switched off and on.
+func TestKilled(t *testing.T) {
+	r := newRig(t, "1GiB")
+	before := []string{r.changer, r.drives[0], r.drives[1], r.sg[0], r.sg[1]}
+	r.sh(0, "mtx -f $CH load 1 0 && mtx -f $CH load 5 1")
+	d := r.open(0)
+	d.write("", record(512<<10, 1))
+	d.write("", record(512<<10, 2))
+	d.op("", mtWEOF, 0)
+	d.write("", record(512<<10, 3))
+	r.kill()
+	done := make(chan struct{})
+	go func() { // waits in the ring for the next process
+		defer close(done)
+		d.write("EIO", record(512<<10, 4))
+	}()
+	r.start()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Fatal("a command that waited in the ring does not end")
+	}
+	if after := []string{r.changer, r.drives[0], r.drives[1], r.sg[0], r.sg[1]}; strings.Join(after, " ") != strings.Join(before, " ") {
+		t.Errorf("the devices are %v, were %v", after, before)
+	}
+	// st would write its filemark where the drive stands now, at the beginning: the drive is moved behind its back.
+	d.at(0)
+	d.sh(0, "sg_raw $G0 11 03 00 00 00 00")
+	d.op("", mtREW, 1)
+	d.read("", 1<<20, 512<<10, 1)
+	d.read("", 1<<20, 512<<10, 2)
+	d.read("", 1<<20, 512<<10, 3) // the system's page cache is the buffer
+	d.read("", 1<<20, 0, 0)
+	d.close()
+	r.sh(0, "mt -f $T1 status && echo x | dd of=$T1 bs=1k && mt -f $T1 rewind && mtx -f $CH status && mt -f $T1 offline && mtx -f $CH unload 5 1")
+
+	// Killed while it stands still, and removed by the next.
+	r.kill()
+	r.start()
+	r.sh(0, "mt -f $T0 rewind && mt -f $T0 offline && mtx -f $CH unload 1 0")
+}
