@@ -26,7 +26,7 @@ func newVtlCommand(a *app) *cobra.Command {
 			"/dev/sg*, for mt, mtx, tar and whatever else works with tapes. It stays in the foreground, tells systemd when the\n" +
 			"devices are there, and takes them away with SIGTERM or Ctrl-C. If it is killed they stay, and the next vtl of that\n" +
 			"folder goes on with them, as drives that were switched off and on.\n\n" +
-			"It needs root (CAP_SYS_ADMIN, CAP_SYS_MODULE) and the kernel's modules target_core_user, tcm_loop, st and sg.\n" +
+			"It needs root, the kernel's modules target_core_user, tcm_loop, st and sg, and CAP_SYS_MODULE unless they are loaded.\n" +
 			"Faults are scripted by --control; docs/vtl.md has the lines.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -37,6 +37,9 @@ func newVtlCommand(a *app) *cobra.Command {
 			path, err := filepath.Abs(dir)
 			if err != nil {
 				return err
+			}
+			if err := tcmu.Ready(); err != nil {
+				return exitcode.With(exitcode.Unavailable, err)
 			}
 			lib, err := virtual.Open(path)
 			if errors.Is(err, lock.ErrHeld) {

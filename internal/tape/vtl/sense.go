@@ -43,7 +43,6 @@ var (
 	offline         = &sense{key: notReady, asc: 0x04, ascq: 0x12}
 	mediumChanged   = &sense{key: unitAttention, asc: 0x28}
 	wasReset        = &sense{key: unitAttention, asc: 0x29}
-	modeChanged     = &sense{key: unitAttention, asc: 0x2A, ascq: 0x01}
 	loadFailed      = &sense{key: mediumError, asc: 0x53}
 	writeError      = &sense{key: mediumError, asc: 0x0C}
 	readError       = &sense{key: mediumError, asc: 0x11}

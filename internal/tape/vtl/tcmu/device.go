@@ -99,15 +99,15 @@ func (d *device) open() error {
 	return fmt.Errorf("the kernel has no uio device %s", want)
 }
 
-// serve carries out commands until ctx ends.
-func (d *device) serve(ctx context.Context) error {
-	defer context.AfterFunc(ctx, func() {
+// serve carries out commands until serving ends; from the end of executing on, none hangs any more.
+func (d *device) serve(serving, executing context.Context) error {
+	defer context.AfterFunc(serving, func() {
 		d.uio.SetReadDeadline(time.Now()) //nolint:errcheck // it was set before
 	})()
 	var events [4]byte
 	for {
 		for {
-			more, err := d.ring.next(func(cdb, data []byte) vtl.Answer { return d.unit.Execute(ctx, cdb, data) }, d.unit.Reset)
+			more, err := d.ring.next(func(cdb, data []byte) vtl.Answer { return d.unit.Execute(executing, cdb, data) }, d.unit.Reset)
 			if err != nil {
 				return fmt.Errorf("%s: %w", d.unit.Name(), err)
 			}
@@ -117,12 +117,12 @@ func (d *device) serve(ctx context.Context) error {
 			if _, err := d.uio.Write(events[:]); err != nil { // anything: it says that there are answers
 				return fmt.Errorf("%s: %w", d.unit.Name(), err)
 			}
-			if ctx.Err() != nil {
+			if serving.Err() != nil {
 				return nil
 			}
 		}
 		if _, err := d.uio.Read(events[:]); err != nil {
-			if ctx.Err() != nil {
+			if serving.Err() != nil {
 				return nil
 			}
 			return fmt.Errorf("%s: %w", d.unit.Name(), err)

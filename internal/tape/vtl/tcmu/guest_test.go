@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -241,14 +240,4 @@ func record(n int, b byte) []byte {
 		p[i] = b
 	}
 	return p
-}
-
-// within waits for a condition that another process brings about.
-func (r *rig) within(limit time.Duration, what string, met func() bool) {
-	r.t.Helper()
-	for deadline := time.Now().Add(limit); !met(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			r.t.Fatalf("not within %v: %s", limit, what)
-		}
-	}
 }

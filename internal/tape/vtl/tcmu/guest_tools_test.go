@@ -3,9 +3,16 @@
 package tcmu_test
 
 import (
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The tools that people use work as they do with any library.
@@ -106,4 +113,55 @@ func TestKilled(t *testing.T) {
 	r.kill()
 	r.start()
 	r.sh(0, "mt -f $T0 rewind && mt -f $T0 offline && mtx -f $CH unload 1 0")
+}
+
+// Without root there is a clear message; root needs no capability if the modules are loaded.
+func TestPrivileges(t *testing.T) {
+	r := newRig(t, "64MiB")
+	nobody := exec.Command("twintape", "vtl", "--dir", r.dir)
+	nobody.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, _ := nobody.CombinedOutput() //nolint:errcheck // its exit code tells
+	if code := nobody.ProcessState.ExitCode(); code != 6 || !strings.Contains(string(out), "only root can make devices") {
+		t.Errorf("nobody gets exit code %d, %s", code, out)
+	}
+	r.stop()
+	// A thread gives its capabilities up, and the process that it starts has none.
+	started := make(chan struct{})
+	go func() {
+		defer close(started)
+		runtime.LockOSThread() // and it ends with the goroutine
+		for capability := range uintptr(64) {
+			if err := unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0); err != nil && capability == 0 {
+				t.Error(err)
+			}
+		}
+		r.start()
+	}()
+	<-started
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.cmd.Process.Pid))
+	if err != nil || !strings.Contains(string(status), "CapEff:\t0000000000000000\n") {
+		t.Errorf("it runs with %s, %v", status, err)
+	}
+	r.sh(0, "mtx -f $CH load 1 0 && echo x | dd of=$T0 bs=1k && mt -f $T0 offline && mtx -f $CH unload 1 0")
+}
+
+// Devices that are in use, and commands that hang, do not keep vtl from its end.
+func TestStoppedInUse(t *testing.T) {
+	r := newRig(t, "64MiB")
+	r.sh(0, "mtx -f $CH load 1 0 && mtx -f $CH load 5 1")
+	d := r.open(0)
+	defer d.close()
+	d.write("", record(1000, 1))
+	other := r.open(1)
+	defer other.close()
+	r.script("hang drive1 read *")
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		unix.Read(other.fd, make([]byte, 1000)) //nolint:errcheck // it ends; how is the kernel's matter
+	}()
+	r.sh(0, "mt -f $T0 tell 2>&1 || true")
+	r.stop()
+	<-ended
+	d.write("ENXIO", record(1000, 1))
 }

@@ -2,8 +2,8 @@
 // rings bring their commands, and tcm_loop, which is a SCSI host of its own for each library. The kernel's st, sg and ch
 // attach to them as to any other.
 //
-// It needs root: to write to configfs, to open /dev/uio*, and to load modules (CAP_SYS_ADMIN, CAP_SYS_MODULE). Each unit is served
-// by one goroutine. A process that dies leaves the devices there; commands wait until another one takes them over under
+// It needs root, as whom configfs and /dev/uio* can be written to; of root's capabilities only CAP_SYS_MODULE, and that only if
+// modules are not loaded yet. Each unit is served by one goroutine. A process that dies leaves the devices there; commands wait until another one takes them over under
 // the same name.
 package tcmu
 
@@ -39,9 +39,10 @@ type Host struct {
 	devices []*device
 	links   []string // of the units, in configfs
 
-	cancel context.CancelFunc
-	served sync.WaitGroup
-	failed chan error
+	release context.CancelFunc // ends commands that hang
+	cancel  context.CancelFunc // ends serving
+	served  sync.WaitGroup
+	failed  chan error
 }
 
 // Node is a unit's place in /dev.
@@ -51,15 +52,14 @@ type Node struct {
 }
 
 // Open brings a library up under a name of letters and digits, which must be its own on this machine. Devices that an earlier
-// process left under that name are taken over, with the commands that wait. The devices are there when it returns.
+// process left under that name are taken over, with the commands that wait. The devices are there when it returns. Ready tells
+// whether the kernel has what that needs.
 func Open(name string, units []vtl.Unit) (*Host, error) {
-	if err := ready(); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	h := &Host{fabric: filepath.Join(loopbackDir, naa(name)), cancel: cancel, failed: make(chan error, len(units))}
+	serving, cancel := context.WithCancel(context.Background())
+	executing, release := context.WithCancel(serving)
+	h := &Host{fabric: filepath.Join(loopbackDir, naa(name)), release: release, cancel: cancel, failed: make(chan error, len(units))}
 	for i, unit := range units {
-		if err := h.add(ctx, i, name, unit); err != nil {
+		if err := h.add(serving, executing, i, name, unit); err != nil {
 			return nil, errors.Join(fmt.Errorf("%s: %w", unit.Name(), err), h.Close())
 		}
 	}
@@ -67,14 +67,14 @@ func Open(name string, units []vtl.Unit) (*Host, error) {
 }
 
 // add brings one unit up: its ring is served before it is linked, since the kernel asks it who it is at once.
-func (h *Host) add(ctx context.Context, lun int, name string, unit vtl.Unit) error {
+func (h *Host) add(serving, executing context.Context, lun int, name string, unit vtl.Unit) error {
 	d, err := openDevice(unit, name+unit.Name())
 	if err != nil {
 		return err
 	}
 	h.devices = append(h.devices, d)
 	h.served.Go(func() {
-		if err := d.serve(ctx); err != nil {
+		if err := d.serve(serving, executing); err != nil {
 			h.failed <- err
 		}
 	})
@@ -100,10 +100,10 @@ func (h *Host) add(ctx context.Context, lun int, name string, unit vtl.Unit) err
 	return nil
 }
 
-// ready loads the modules and says what is missing.
-func ready() error {
+// Ready loads the kernel's modules, and says what is missing.
+func Ready() error {
 	if os.Geteuid() != 0 {
-		return errors.New("devices for the kernel can be made by root only")
+		return errors.New("only root can make devices of the kernel")
 	}
 	for _, m := range modules {
 		if _, err := os.Stat("/sys/module/" + m); err == nil {
@@ -189,8 +189,9 @@ func waitForNodes(ctx context.Context, dir string, unit vtl.Unit) ([]string, err
 	}
 }
 
-// Close takes the devices out of the kernel. Who has them open gets errors.
+// Close takes the devices out of the kernel. Commands that hang come to an end. Who has a device open gets errors.
 func (h *Host) Close() error {
+	h.release() // the kernel waits for commands under way
 	var err error
 	for _, link := range slices.Backward(h.links) { // the units answer while they are taken away
 		err = errors.Join(err, ignore(os.Remove(link), fs.ErrNotExist), ignore(os.Remove(filepath.Dir(link)), fs.ErrNotExist))
