@@ -30,7 +30,7 @@ import (
 //	early BARCODE BLOCK                  early warning lies at the block
 //	end BARCODE BLOCK                    the physical end lies before the block
 //
-// UNIT is changer, drive0, drive1, …; COMMAND is an operation code of two hexadecimal digits, a name (see Commands), or any; NTH
+// UNIT is changer, drive0, drive1, …; COMMAND is an operation code of two hexadecimal digits, a name (see commands), or any; NTH
 // counts such commands from 1, from when the line is first read, and * is each of them.
 type Control struct {
 	path    string
@@ -68,8 +68,8 @@ type rule struct {
 
 const anyCommand = -1
 
-// Commands are the names of operation codes in a control file.
-var Commands = map[string]byte{
+// commands are the names of operation codes in a control file.
+var commands = map[string]byte{
 	"ready": opTestUnitReady, "rewind": opRewind, "read": opRead, "write": opWrite, "filemarks": opWriteFilemarks, "space": opSpace,
 	"erase": opErase, "load": opLoadUnload, "locate": opLocate10, "position": opReadPosition, "inventory": opReadElements,
 	"move": opMoveMedium, "inquiry": opInquiry, "log": opLogSense, "attribute": opReadAttribute,
@@ -134,7 +134,7 @@ func (r *rule) set(field, word string) (err error) {
 			return fmt.Errorf("%q is no unit: changer, drive0, drive1, …", word)
 		}
 	case "COMMAND":
-		opcode, named := Commands[word]
+		opcode, named := commands[word]
 		r.opcode = int(opcode)
 		if word == "any" {
 			r.opcode = anyCommand
