@@ -82,8 +82,7 @@ func (m *image) peek() (object, error) {
 			m.off += wordSize
 			continue
 		case word >= reservedWord:
-			return object{}, &tape.SenseError{Key: 3, ASC: 0x11, Text: fmt.Sprintf(
-				"medium error: the word %08X at byte %d of %s has no meaning in a SIMH magtape image", word, m.off, m.file.Name())}
+			return object{}, m.meaningless(word)
 		case word == markWord:
 			return object{mark: true, size: wordSize}, nil
 		}
@@ -98,6 +97,12 @@ func (m *image) peek() (object, error) {
 		}
 		return o, err
 	}
+}
+
+// meaningless says that there is something at the place, or before it, that no image has.
+func (m *image) meaningless(word uint32) error {
+	return &tape.SenseError{Key: tape.MediumError, ASC: 0x11, Text: fmt.Sprintf(
+		"medium error: the word %08X at byte %d of %s has no meaning in a SIMH magtape image", word, m.off, m.file.Name())}
 }
 
 // noImage says that the file begins with something else than a whole object: it may be anything, so it is not taken for a
@@ -145,6 +150,12 @@ func (m *image) back() (mark bool, err error) {
 		m.marks--
 	} else {
 		at -= wordSize + int64(word&lengthBits) + int64(word&1)
+		if at < 0 {
+			return false, m.meaningless(word)
+		}
+		if head, err := m.word(at); err != nil || head != word {
+			return false, m.meaningless(word)
+		}
 	}
 	m.off = at
 	m.block--

@@ -109,7 +109,11 @@ func Ready() error {
 		if _, err := os.Stat("/sys/module/" + m); err == nil {
 			continue
 		}
-		if out, err := exec.Command("modprobe", m).CombinedOutput(); err != nil && m != "ch" { // mtx needs no ch
+		out, err := exec.Command("modprobe", m).CombinedOutput()
+		if errors.Is(err, exec.ErrNotFound) {
+			return fmt.Errorf("loading the kernel's modules: %w: apt-get install kmod", err)
+		}
+		if err != nil && m != "ch" { // mtx needs no ch
 			return fmt.Errorf("the kernel's module %s cannot be loaded (modprobe: %w: %s): it is in Debian's linux-image-amd64, "+
 				"not in the cloud kernels", m, err, strings.TrimSpace(string(out)))
 		}
