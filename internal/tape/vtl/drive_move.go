@@ -26,9 +26,9 @@ func (d *Drive) space(c *command) *sense {
 	case 0, 1:
 		marks := c.cdb[1]&0x0F == 1
 		if count < 0 {
-			return d.spaceBack(-count, marks)
+			return spaceBy(d.medium.Back, -count, marks)
 		}
-		return d.spaceForward(count, marks)
+		return spaceBy(d.pass, count, marks)
 	case 3:
 		err := d.medium.Locate(1 << 62)
 		if errors.Is(err, tape.ErrEndOfData) {
@@ -39,33 +39,24 @@ func (d *Drive) space(c *command) *sense {
 	return badField
 }
 
-// spaceForward passes count blocks, or filemarks and what lies between them.
-func (d *Drive) spaceForward(count int64, marks bool) *sense {
+// pass moves behind the object at the place.
+func (d *Drive) pass() (mark bool, err error) {
+	mark, _, err = d.medium.Next()
+	if err != nil {
+		return false, err
+	}
+	block, _ := d.medium.At()
+	return mark, d.medium.Locate(block + 1)
+}
+
+// spaceBy passes count blocks, or filemarks and what lies between them, step by step. What is left is told as a positive number in
+// both directions.
+func spaceBy(step func() (mark bool, err error), count int64, marks bool) *sense {
 	for count > 0 {
-		mark, _, err := d.medium.Next()
-		if err == nil {
-			block, _ := d.medium.At()
-			err = d.medium.Locate(block + 1)
-		}
+		mark, err := step()
 		switch {
 		case errors.Is(err, tape.ErrEndOfData):
 			return (&sense{key: blankCheck, ascq: 0x05}).with(count)
-		case err != nil:
-			return senseOf(err, readError).with(count)
-		case mark && !marks:
-			return (&sense{filemark: true, ascq: 0x01}).with(count)
-		case mark == marks:
-			count--
-		}
-	}
-	return nil
-}
-
-// spaceBack is spaceForward towards the beginning. What is left is told as a positive number both ways.
-func (d *Drive) spaceBack(count int64, marks bool) *sense {
-	for count > 0 {
-		mark, err := d.medium.Back()
-		switch {
 		case errors.Is(err, io.EOF):
 			return (&sense{eom: true, ascq: 0x04}).with(count)
 		case err != nil:
