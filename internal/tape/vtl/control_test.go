@@ -95,6 +95,9 @@ func TestReset(t *testing.T) {
 		b.read(t, drive0, "good", 0, 10, 10)
 		b.read(t, drive0, "good", 0, 20, 20)
 		b.read(t, drive0, "8/00/05 left 30", 0, 30, 30)
+		if left := b.units[drive0].(*Drive).remaining(); left != testCapacity-testCapacity/64-(10+8)-(20+8) {
+			t.Errorf("%d bytes remain", left)
+		}
 		s.say()
 	}
 }

@@ -55,7 +55,7 @@ func (d *Drive) reset() {
 	if err := d.medium.Lose(); err != nil {
 		d.broken = true
 	}
-	d.measure()
+	d.info = d.medium.Info()
 }
 
 // take makes the cartridge that lies in the drive ready, if there is one.

@@ -151,7 +151,7 @@ const (
 
 func (r *rig) open(drive int) *tape {
 	r.t.Helper()
-	fd, err := unix.Open(r.drives[drive], unix.O_RDWR|unix.O_NONBLOCK, 0)
+	fd, err := unix.Open(r.drives[drive], unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		r.t.Fatalf("opening %s: %v", r.drives[drive], err)
 	}

@@ -115,6 +115,54 @@ func TestKilled(t *testing.T) {
 	r.sh(0, "mt -f $T0 rewind && mt -f $T0 offline && mtx -f $CH unload 1 0")
 }
 
+// Wherever in a write the process dies, the tape holds what st was told is written, and at most one record more.
+func TestKilledWriter(t *testing.T) {
+	r := newRig(t, "1GiB")
+	r.sh(0, "mtx -f $CH load 1 0")
+	const size = 256 << 10
+	for round := range 4 {
+		d := r.open(0)
+		d.op("", mtREW, 1)
+		written, died := make(chan byte), make(chan struct{})
+		go func() {
+			defer close(died)
+			for i := byte(0); ; i++ {
+				if _, err := unix.Write(d.fd, record(size, i)); err != nil {
+					return
+				}
+				written <- i
+			}
+		}()
+		last := byte(0)
+		for range 3 + 5*round {
+			last = <-written
+		}
+		r.kill()
+		r.start()
+		for going := true; going; {
+			select {
+			case last = <-written:
+			case <-died:
+				going = false
+			}
+		}
+		r.sh(0, "sg_raw $G0 11 03 00 00 00 00") // see TestKilled
+		d.op("", mtREW, 1)
+		for i := range last + 1 {
+			d.read("", size, size, i)
+		}
+		p := make([]byte, size)
+		n, err := unix.Read(d.fd, p)
+		if n == size && p[0] == last+1 && p[size-1] == last+1 {
+			n, err = unix.Read(d.fd, p)
+		}
+		if n != 0 || err != nil {
+			t.Errorf("round %d: behind record %d are %d bytes of %d, %v", round, last, n, p[0], err)
+		}
+		d.close()
+	}
+}
+
 // Without root there is a clear message; root needs no capability if the modules are loaded.
 func TestPrivileges(t *testing.T) {
 	r := newRig(t, "64MiB")
