@@ -5,6 +5,11 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo development
 FUZZTIME ?= 60s
 PACKAGES := openssh-server openssh-client rsync mbuffer tar python3 gcc libc6-dev nfs-ganesha nfs-ganesha-vfs rpcbind libnfs-utils iproute2 util-linux
 
+# TWINTAPE_SKIP_SCSI=1 leaves out what needs QEMU, where it cannot be installed.
+ifndef TWINTAPE_SKIP_SCSI
+PACKAGES += qemu-system-x86
+endif
+
 # The packages with tests that need the kernel's tape drivers: files with the build tag "guest".
 SCSI_TESTS := ./internal/tape/vtl/tcmu
 
@@ -25,11 +30,10 @@ test: packages ## run all tests under the race detector, the longest once more w
 	$(MAKE) --no-print-directory test-scsi
 	go test -timeout 20m -run 'Matrix|TestLives|TestDetection' ./archiver ./verify # whole: under the race detector they do a part
 
-test-scsi: ## run the tests that need real st, sg and ch, in QEMU with Debian's kernel; TWINTAPE_SKIP_SCSI=1 leaves them out
+test-scsi: packages ## run the tests that need real st, sg and ch, in QEMU with Debian's kernel; TWINTAPE_SKIP_SCSI=1 leaves them out
 ifdef TWINTAPE_SKIP_SCSI
 	@echo "test-scsi: left out, as TWINTAPE_SKIP_SCSI says"
 else
-	@$(MAKE) --no-print-directory packages PACKAGES=qemu-system-x86
 	go run ./internal/guest/run $(SCSI_TESTS)
 endif
 
