@@ -189,6 +189,24 @@ func (v *visitTo) sort() {
 	})
 }
 
+// inOrder puts the items into the order in which a drive comes by them in the least time, where its kind of medium is known.
+func (v *visitTo) inOrder(m tape.Medium, recordSize int64) {
+	s, ok := tape.SerpentineOf(m.Type)
+	if !ok {
+		return
+	}
+	var all []extent
+	for _, w := range v.items {
+		c, _ := w.at(v.barcode)
+		from := c.Record * recordSize
+		all = append(all, extent{from, from + w.item.Bytes})
+	}
+	items := slices.Clone(v.items)
+	for n, i := range bestOrder(s, all) {
+		v.items[n] = items[i]
+	}
+}
+
 // split2 gives the half of a tape's items that lies further behind to the twin, as far as that has good copies of them.
 func split2(v visitTo, inside map[string]bool) []visitTo {
 	half := visitTo{}
@@ -309,6 +327,7 @@ func (r *run) tape(ctx context.Context, v *visitTo, side, drive int) (err error)
 		all(err)
 		return ctx.Err()
 	}
+	v.inOrder(l.Medium, size)
 	rd := &reading{run: r, l: l, side: side, at: -1, size: size}
 	for _, t := range []**target{&rd.target, &rd.linker} {
 		if *t, err = openTarget(r.To, r.Overwrite, &r.temps, r.lack); err != nil {

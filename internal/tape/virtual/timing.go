@@ -3,7 +3,6 @@ package virtual
 import (
 	"context"
 	"fmt"
-	"math"
 	"sync"
 	"time"
 
@@ -12,8 +11,8 @@ import (
 
 // Timing makes drives take the time that real ones do. The model is a serpentine medium behind a buffer: data goes to and
 // from the medium at the native rate; a drive whose buffer runs empty while writing, or full while reading, stops and
-// backs up (backhitch); locating moves along the tape and changes the wrap. Figures: IBM LTO Ultrium tape drive manuals
-// (rates, capacities, load, unload, average locate), for LTO-5 80 wraps of about 850 m.
+// backs up (backhitch); locating moves along the tape and changes the wrap (tape.Serpentine). Load and unload: IBM LTO
+// Ultrium tape drive manuals.
 type Timing struct {
 	Generation string  // "lto5" to "lto9"
 	Scale      float64 // how many times faster than life; 1 is life
@@ -21,26 +20,21 @@ type Timing struct {
 
 // generation is a drive of one kind with its medium.
 type generation struct {
+	tape.Serpentine
 	name         string
-	rate         float64 // bytes a second, native
-	capacity     float64 // bytes
-	wraps        float64
-	length       float64 // metres of a wrap
 	load, unload time.Duration
 }
 
 var generations = map[string]generation{
-	"lto5": {"LTO-5", 140e6, 1.5e12, 80, 850, 12 * time.Second, 17 * time.Second},
-	"lto6": {"LTO-6", 160e6, 2.5e12, 136, 846, 12 * time.Second, 17 * time.Second},
-	"lto7": {"LTO-7", 300e6, 6e12, 112, 960, 15 * time.Second, 24 * time.Second},
-	"lto8": {"LTO-8", 360e6, 12e12, 208, 960, 15 * time.Second, 24 * time.Second},
-	"lto9": {"LTO-9", 400e6, 18e12, 280, 1035, 16 * time.Second, 56 * time.Second},
+	"lto5": {name: "LTO-5", load: 12 * time.Second, unload: 17 * time.Second},
+	"lto6": {name: "LTO-6", load: 12 * time.Second, unload: 17 * time.Second},
+	"lto7": {name: "LTO-7", load: 15 * time.Second, unload: 24 * time.Second},
+	"lto8": {name: "LTO-8", load: 15 * time.Second, unload: 24 * time.Second},
+	"lto9": {name: "LTO-9", load: 16 * time.Second, unload: 56 * time.Second},
 }
 
 // What the generations have in common.
 const (
-	windSpeed  = 10.0                   // metres a second while locating or rewinding
-	settle     = 3 * time.Second        // to find a wrap and a record
 	backhitch  = 3 * time.Second        // to stop, back up and be at speed again
 	syncCost   = 2 * time.Second        // a synchronous filemark beyond emptying the buffer
 	bufferSize = 256 << 20              // bytes
@@ -56,28 +50,10 @@ func (t Timing) parse() (generation, error) {
 	if !(t.Scale > 0) {
 		return g, fmt.Errorf("timing %s at %g times life", t.Generation, t.Scale)
 	}
-	return g, nil
-}
-
-// metres is how far along the tape a byte lies: wraps run there and back.
-func (g generation) metres(at int64) float64 {
-	wrap, along := math.Modf(float64(at) / (g.capacity / g.wraps))
-	if int64(wrap)%2 == 1 {
-		along = 1 - along
+	if g.Serpentine, ok = tape.SerpentineOf(g.name); !ok {
+		return g, fmt.Errorf("timing %s: there is no model of %s", t.Generation, g.name)
 	}
-	return along * g.length
-}
-
-func (g generation) locateTime(from, to int64) time.Duration {
-	return settle + wind(math.Abs(g.metres(from)-g.metres(to)))
-}
-
-func wind(metres float64) time.Duration {
-	return time.Duration(metres / windSpeed * float64(time.Second))
-}
-
-func (g generation) transfer(n int) time.Duration {
-	return time.Duration(float64(n) / g.rate * float64(time.Second))
+	return g, nil
 }
 
 // timedDrive is a Drive with the model's waits. Durations and times are the model's.
@@ -124,7 +100,7 @@ func (d *timedDrive) until(ctx context.Context, at time.Duration) error {
 // buffer at most, a reader never is.
 func (d *timedDrive) stream(ctx context.Context, mode byte, n int) error {
 	d.mu.Lock()
-	now, slack := d.now(), d.g.transfer(bufferSize)
+	now, slack := d.now(), d.g.Read(bufferSize)
 	switch {
 	case d.mode != mode: // the tape stands
 		d.media = max(d.media, now)
@@ -133,7 +109,7 @@ func (d *timedDrive) stream(ctx context.Context, mode byte, n int) error {
 		d.hitchN++
 	}
 	d.mode = mode
-	d.media += d.g.transfer(n)
+	d.media += d.g.Read(int64(n))
 	at := d.media
 	d.mu.Unlock()
 	if mode == 'w' {
@@ -206,7 +182,7 @@ func (d *timedDrive) Flush(ctx context.Context) error {
 
 // moved waits as long as a move from a place to where the drive stands now takes.
 func (d *timedDrive) moved(ctx context.Context, from int64, err error) error {
-	if waitErr := d.drain(ctx, d.g.locateTime(from, d.place())); err == nil {
+	if waitErr := d.drain(ctx, d.g.Locate(from, d.place())); err == nil {
 		err = waitErr
 	}
 	return err
@@ -228,14 +204,11 @@ func (d *timedDrive) Rewind(ctx context.Context) error {
 }
 
 func (d *timedDrive) Unload(ctx context.Context) error {
-	if err := d.drain(ctx, wind(d.g.metres(d.place()))+d.g.unload); err != nil {
+	if err := d.drain(ctx, d.g.Wind(d.g.Metres(d.place()))+d.g.unload); err != nil {
 		return err
 	}
 	return d.Drive.Unload(ctx)
 }
 
 // LocateGap is where locating along the tape begins to be faster than reading on.
-func (d *timedDrive) LocateGap() int64 {
-	reading := d.g.rate / (d.g.capacity / d.g.wraps) * d.g.length // metres a second
-	return int64(settle.Seconds() * d.g.rate / (1 - reading/windSpeed))
-}
+func (d *timedDrive) LocateGap() int64 { return d.g.Gap() }

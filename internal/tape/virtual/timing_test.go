@@ -62,7 +62,11 @@ func (d *timedDrive) write(t *testing.T, records int) time.Duration {
 }
 
 func TestNativeRate(t *testing.T) {
-	for generation, g := range generations {
+	for generation := range generations {
+		g, err := Timing{generation, 1}.parse()
+		if err != nil {
+			t.Fatal(err)
+		}
 		t.Run(generation, func(t *testing.T) {
 			timed(t, generation, func(t *testing.T, d *timedDrive) {
 				const records = 2000
@@ -71,7 +75,7 @@ func TestNativeRate(t *testing.T) {
 				if err := d.Flush(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				near(t, "writing 1 GB and the flush", time.Since(began), g.transfer(records*timedRecord)+syncCost)
+				near(t, "writing 1 GB and the flush", time.Since(began), g.Read(records*timedRecord)+syncCost)
 				if d.Hitches() != 0 {
 					t.Errorf("the drive stopped %d times", d.Hitches())
 				}
@@ -85,7 +89,7 @@ func TestNativeRate(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				near(t, "reading it back", time.Since(began), g.transfer(records*timedRecord))
+				near(t, "reading it back", time.Since(began), g.Read(records*timedRecord))
 			})
 		})
 	}
@@ -119,19 +123,22 @@ func TestBuffer(t *testing.T) {
 
 // Wraps run there and back: the far end of one is the near end of the next, and half a tape away may be close by.
 func TestSerpentine(t *testing.T) {
-	g := generations["lto5"]
-	wrap := int64(g.capacity / g.wraps)
+	g, err := Timing{"lto5", 1}.parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrap := int64(g.Capacity / g.Wraps)
 	for what, c := range map[string]struct {
 		from, to int64
 		want     time.Duration
 	}{
-		"along a whole wrap":    {0, wrap - 1, settle + 85*time.Second},
-		"to the next wrap":      {wrap - 1, wrap + 1, settle},
-		"there and back":        {0, 2*wrap - 1, settle},
-		"forty wraps on":        {wrap / 4, 40*wrap + wrap/4, settle},
-		"half a wrap backwards": {wrap / 2, 0, settle + 42*time.Second},
+		"along a whole wrap":    {0, wrap - 1, g.Settle + 85*time.Second},
+		"to the next wrap":      {wrap - 1, wrap + 1, g.Settle},
+		"there and back":        {0, 2*wrap - 1, g.Settle},
+		"forty wraps on":        {wrap / 4, 40*wrap + wrap/4, g.Settle},
+		"half a wrap backwards": {wrap / 2, 0, g.Settle + 42*time.Second},
 	} {
-		near(t, what, g.locateTime(c.from, c.to), c.want)
+		near(t, what, g.Locate(c.from, c.to), c.want)
 	}
 	if gap := (&timedDrive{g: g}).LocateGap(); gap < 1e9 || gap > 1.3e9 {
 		t.Errorf("locating pays from %d bytes on", gap)
