@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo development)
 FUZZTIME ?= 60s
-PACKAGES := openssh-server openssh-client rsync mbuffer tar python3 gcc libc6-dev nfs-ganesha nfs-ganesha-vfs rpcbind libnfs-utils iproute2 util-linux
+PACKAGES := openssh-server openssh-client rsync mbuffer tar python3 gcc libc6-dev nfs-ganesha nfs-ganesha-vfs rpcbind iproute2 util-linux
 
 # TWINTAPE_SKIP_SCSI=1 leaves out what needs QEMU, where it cannot be installed.
 ifndef TWINTAPE_SKIP_SCSI
@@ -47,9 +47,9 @@ check: ## format, vet, staticcheck, module file, tests
 	go mod tidy -diff
 	$(MAKE) test
 
-bench: PACKAGES += bindfs sshfs rclone
-bench: packages ## compare with mbuffer, Python's tarfile, md5sum, sftp, sshfs, rclone and bindfs; see docs/performance.md
-	go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./archiver ./fsmount
+bench: PACKAGES += bindfs sshfs rclone libnfs-utils
+bench: packages ## compare with mbuffer, Python's tarfile, md5sum, sftp, sshfs, rclone, bindfs and nfs-cat; see docs/performance.md
+	go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./archiver ./archiver/restore ./fsmount
 	go test -run '^$$' -bench . -timeout 60m ./sources/... ./internal/... ./verify
 
 fuzz: ## run each fuzzer for FUZZTIME
