@@ -14,7 +14,7 @@ import (
 	"twintape/internal/ledger"
 )
 
-// spoilers are what may happen to an item's directory at its source.
+// spoilers are what may happen to an item's directory at its source; nil is that the host says nothing of it any more.
 func spoilers() []struct {
 	name string
 	do   func(dir string) error
@@ -39,6 +39,7 @@ func spoilers() []struct {
 			return os.Rename(filepath.Join(dir, "flags"), filepath.Join(dir, "flag"))
 		}},
 		{"an empty file grows", func(dir string) error { return os.WriteFile(filepath.Join(dir, "flags"), []byte("x"), 0o644) }},
+		{"the host hangs", nil},
 		{"a file becomes a folder", func(dir string) error {
 			return errors.Join(os.Remove(filepath.Join(dir, "flags")), os.Mkdir(filepath.Join(dir, "flags"), 0o755))
 		}},
@@ -65,7 +66,14 @@ func TestSourceMatrix(t *testing.T) {
 			t.Run(sp.name+", "+ph.name, func(t *testing.T) {
 				s := newMatrixSite(t, false)
 				const path = "/obs/zen.0003.uv"
-				change := func() { must(t, sp.do(filepath.Join(s.data, path))) }
+				hang := s.canHang(t, path)
+				change := func() {
+					if sp.do == nil {
+						hang()
+						return
+					}
+					must(t, sp.do(filepath.Join(s.data, path)))
+				}
 				if ph.when == "" {
 					change()
 				} else {
