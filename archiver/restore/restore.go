@@ -106,7 +106,7 @@ func Restore(ctx context.Context, a *archiver.Archiver, o Options) (*Report, err
 // visit goes from tape to tape until nothing is left that another tape may give.
 func (r *run) visit(ctx context.Context, items []*wanted) error {
 	for len(items) > 0 {
-		elements, err := r.Library.Changer().Inventory(ctx)
+		elements, err := tape.LimitedChanger(r.Library.Changer()).Inventory(ctx)
 		if err != nil {
 			return err
 		}
