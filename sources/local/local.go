@@ -5,9 +5,10 @@
 // ".." nor any symlink leaves it. Nothing is held open between calls: the file system can be unmounted at any time that no
 // file is open, and a root that appears later works from then on.
 //
-// All methods may be called concurrently. Stat, ReadDir, Readlink, Open and Xattrs return when their context ends even if
-// the kernel does not (a dead NFS server behind a hard mount); what they started then ends when the kernel lets it.
-// ReadAt looks at its context before it reads and then waits for the kernel: its buffer cannot be given back earlier.
+// All methods may be called concurrently. They return when their context ends even if the kernel does not (a dead NFS
+// server behind a hard mount), and fail with sources.ErrUnavailable after two minutes; what they started then ends when the
+// kernel lets it. Reads of a file system that may hang go through memory of their own for that; those of a disk wait for
+// the kernel.
 package local
 
 import (
@@ -23,6 +24,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -35,6 +37,9 @@ type Source struct {
 	root   string
 	owners owners
 	closed atomic.Bool
+
+	silence   time.Duration // see the constant
+	abandoned atomic.Int64  // calls that wait in the kernel with nobody waiting for them
 }
 
 var (
@@ -50,7 +55,7 @@ func New(host, root string) (*Source, error) {
 	if !filepath.IsAbs(root) {
 		return nil, fmt.Errorf("host %s: the root %q is not an absolute path", host, root)
 	}
-	return &Source{host: host, root: filepath.Clean(root)}, nil
+	return &Source{host: host, root: filepath.Clean(root), silence: silence}, nil
 }
 
 // Close refuses further calls. Files that are open stay usable.
@@ -63,7 +68,7 @@ func (s *Source) Close() error {
 func (s *Source) Root() string { return s.root }
 
 func (s *Source) Stat(ctx context.Context, p string) (sources.Info, error) {
-	info, err := detach(ctx, func() (sources.Info, error) {
+	info, err := detach(ctx, s, s.silence, func() (sources.Info, error) {
 		fd, err := s.open(p, unix.O_PATH|unix.O_NOFOLLOW)
 		if err != nil {
 			return sources.Info{}, err
@@ -75,7 +80,7 @@ func (s *Source) Stat(ctx context.Context, p string) (sources.Info, error) {
 }
 
 func (s *Source) Readlink(ctx context.Context, p string) (string, error) {
-	target, err := detach(ctx, func() (string, error) {
+	target, err := detach(ctx, s, s.silence, func() (string, error) {
 		fd, err := s.open(p, unix.O_PATH|unix.O_NOFOLLOW)
 		if err != nil {
 			return "", err
@@ -95,7 +100,7 @@ func (s *Source) Readlink(ctx context.Context, p string) (string, error) {
 }
 
 func (s *Source) ReadDir(ctx context.Context, p string) ([]sources.Info, error) {
-	infos, err := detach(ctx, func() ([]sources.Info, error) {
+	infos, err := detach(ctx, s, s.silence*listTimes, func() ([]sources.Info, error) {
 		const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW
 		fd, err := s.open(p, flags|unix.O_NOATIME)
 		if err == unix.EPERM { // only a file's owner may leave its access time alone
@@ -132,7 +137,7 @@ func (s *Source) ReadDir(ctx context.Context, p string) ([]sources.Info, error) 
 }
 
 func (s *Source) Open(ctx context.Context, p string) (sources.File, error) {
-	f, err := detach(ctx, func() (*file, error) {
+	f, err := detach(ctx, s, s.silence, func() (*file, error) {
 		// First without opening it truly: to open a pipe can wait for ever, and to open a tape drive rewinds it.
 		look, err := s.open(p, unix.O_PATH|unix.O_NOFOLLOW)
 		if err != nil {
@@ -154,7 +159,7 @@ func (s *Source) Open(ctx context.Context, p string) (sources.File, error) {
 			return nil, err
 		}
 		_ = unix.Fadvise(fd, 0, 0, unix.FADV_SEQUENTIAL) // only a hint
-		return &file{src: s, path: p, f: os.NewFile(uintptr(fd), p)}, nil
+		return &file{src: s, path: p, f: os.NewFile(uintptr(fd), p), mayHang: mayHang(fd)}, nil
 	}, func(f *file) { f.f.Close() })
 	if err != nil {
 		return nil, s.fail("open", p, err)
@@ -226,34 +231,74 @@ func cause(err error) error {
 
 // file is an open file.
 type file struct {
-	src  *Source
-	path string
-	f    *os.File
+	src     *Source
+	path    string
+	f       *os.File
+	mayHang bool
 }
 
 func (f *file) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, f.src.fail("read", f.path, err)
 	}
-	n, err := f.f.ReadAt(p, off)
+	n, err := f.readAt(ctx, p, off)
 	if err == nil || err == io.EOF {
 		return n, err
 	}
 	return n, f.src.fail("read", f.path, cause(err))
 }
 
-func (f *file) Stat(ctx context.Context) (sources.Info, error) {
-	if err := ctx.Err(); err != nil {
-		return sources.Info{}, f.src.fail("stat", f.path, err)
+func (f *file) readAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if !f.mayHang {
+		return f.f.ReadAt(p, off)
 	}
-	conn, err := f.f.SyscallConn()
+	// The caller takes its buffer back when it gives up; the kernel must not write into it then.
+	own := make([]byte, len(p))
+	var end error
+	n, err := detach(ctx, f.src, f.src.silence, func() (int, error) {
+		n, err := f.f.ReadAt(own, off)
+		if err == io.EOF {
+			end, err = err, nil
+		}
+		return n, err
+	}, nil)
 	if err != nil {
-		return sources.Info{}, f.src.fail("stat", f.path, cause(err))
+		return 0, err
 	}
-	var info sources.Info
-	var statErr error
-	err = conn.Control(func(fd uintptr) { info, statErr = f.src.fstat(int(fd), path.Base(f.path)) })
-	return info, f.src.fail("stat", f.path, errors.Join(err, statErr))
+	return copy(p, own[:n]), end
+}
+
+// mayHang tells whether a file's file system is one whose answers come from elsewhere (statfs(2), magic numbers).
+func mayHang(fd int) bool {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(fd, &st); err != nil {
+		return true
+	}
+	switch uint32(st.Type) {
+	case unix.NFS_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.FUSE_SUPER_MAGIC, unix.CEPH_SUPER_MAGIC,
+		unix.AFS_SUPER_MAGIC, unix.AFS_FS_MAGIC, unix.CODA_SUPER_MAGIC, unix.V9FS_MAGIC, unix.NCP_SUPER_MAGIC, lustre, gpfs:
+		return true
+	}
+	return false
+}
+
+const (
+	lustre = 0x0BD00BD0
+	gpfs   = 0x47504653
+)
+
+func (f *file) Stat(ctx context.Context) (sources.Info, error) {
+	info, err := detach(ctx, f.src, f.src.silence, func() (sources.Info, error) {
+		conn, err := f.f.SyscallConn()
+		if err != nil {
+			return sources.Info{}, cause(err)
+		}
+		var info sources.Info
+		var statErr error
+		err = conn.Control(func(fd uintptr) { info, statErr = f.src.fstat(int(fd), path.Base(f.path)) })
+		return info, errors.Join(err, statErr)
+	}, nil)
+	return info, f.src.fail("stat", f.path, err)
 }
 
 // SyscallConn gives access to the descriptor that the kernel reads from.

@@ -11,7 +11,7 @@ import (
 
 // Space tells how full the file system is that holds p.
 func (s *Source) Space(ctx context.Context, p string) (sources.Space, error) {
-	space, err := detach(ctx, func() (sources.Space, error) {
+	space, err := detach(ctx, s, s.silence, func() (sources.Space, error) {
 		fd, err := s.open(p, unix.O_PATH|unix.O_NOFOLLOW)
 		if err != nil {
 			return sources.Space{}, err

@@ -11,7 +11,7 @@ import (
 // Xattrs returns what belongs to the data and its protection: the user's own attributes, file capabilities, and POSIX
 // ACLs. Labels of a security module belong to this machine and are left out; so is what may not be read.
 func (s *Source) Xattrs(ctx context.Context, p string) (map[string]string, error) {
-	attrs, err := detach(ctx, func() (map[string]string, error) {
+	attrs, err := detach(ctx, s, s.silence, func() (map[string]string, error) {
 		fd, err := s.open(p, unix.O_PATH|unix.O_NOFOLLOW)
 		if err != nil {
 			return nil, err
