@@ -54,7 +54,7 @@ func newTapesCommand(a *app) *cobra.Command {
 			return rows.flush()
 		},
 	}
-	cmd.AddCommand(newTapesShowCommand(a), newTapesAddCommand(a), newTapesRetireCommand(a), newTapesTrustCommand(a))
+	cmd.AddCommand(newTapesShowCommand(a), newTapesAddCommand(a), newTapesRetireCommand(a), newTapesTrustCommand(a), newTapesExportCommand(a))
 	return cmd
 }
 
