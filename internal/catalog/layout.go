@@ -211,7 +211,7 @@ func (a *Archive) onTape() iter.Seq[*Entry] {
 }
 
 func (a *Archive) manifest(size int64) *Entry {
-	return own(a.Session, strconv.Itoa(a.Number)+".manifest.jsonl", size, time.Unix(0, 0))
+	return own(a.Session, manifestName(a.Number), size, time.Unix(0, 0))
 }
 
 func (a *Archive) sums(size int64) *Entry {
