@@ -18,7 +18,7 @@ type Look struct {
 	Item        catalog.Item // entries without places
 	Bytes       int64        // sum of the regular files' sizes
 	Members     int64
-	Fingerprint catalog.MD5 // over all members' paths, types, sizes and mtimes; directories' mtimes do not count
+	Fingerprint catalog.MD5
 }
 
 // Collect walks an item at its source. Symlinks are not followed; a mount point inside the item is an error, since what
@@ -34,9 +34,20 @@ func Collect(ctx context.Context, src sources.Source, host, root string) (*Look,
 	if err := c.add(ctx, root, info); err != nil {
 		return nil, err
 	}
-	sum := digest.NewMD5()
 	for i := range c.look.Item.Entries {
-		e := &c.look.Item.Entries[i]
+		c.look.Bytes += c.look.Item.Entries[i].Size
+	}
+	c.look.Members = int64(len(c.look.Item.Entries))
+	c.look.Fingerprint = Fingerprint(&c.look.Item)
+	return &c.look, nil
+}
+
+// Fingerprint is what the queue tells an item's versions by: it is over all members' paths, types, sizes and mtimes;
+// directories' mtimes do not count.
+func Fingerprint(it *catalog.Item) catalog.MD5 {
+	sum := digest.NewMD5()
+	for i := range it.Entries {
+		e := &it.Entries[i]
 		line := append([]byte(e.Path), 0)
 		line = append(line, e.Type...)
 		if e.Type != catalog.Dir {
@@ -44,11 +55,8 @@ func Collect(ctx context.Context, src sources.Source, host, root string) (*Look,
 			line = strconv.AppendInt(append(line, 0), e.MTime.UnixNano(), 10)
 		}
 		sum.Write(append(line, '\n'))
-		c.look.Bytes += e.Size
 	}
-	c.look.Members = int64(len(c.look.Item.Entries))
-	sum.Sum(c.look.Fingerprint[:0])
-	return &c.look, nil
+	return catalog.MD5(sum.Sum(nil))
 }
 
 type collector struct {

@@ -126,7 +126,10 @@ func printJob(out io.Writer, j ledger.Job, checks []ledger.Verification) {
 	if !j.Ended.IsZero() {
 		fmt.Fprintf(out, ", ended %s, took %s", date(j.Ended), took(j.Ended.Sub(j.Began)))
 	}
-	fmt.Fprintf(out, "\nprocess %d on %s\n", j.Owner.PID, j.Owner.Machine)
+	fmt.Fprintln(out)
+	if j.Owner != (ledger.Owner{}) { // else it was rebuilt
+		fmt.Fprintf(out, "process %d on %s\n", j.Owner.PID, j.Owner.Machine)
+	}
 	for _, v := range checks {
 		fmt.Fprintln(out, verificationText(v))
 	}

@@ -72,8 +72,26 @@ func newRootCommand(a *app) *cobra.Command {
 	flags.BoolVar(&a.json, "json", false, "print data as JSON")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exitcode.With(exitcode.Usage, err) })
 	root.AddCommand(
-		newInitCommand(a), newLsCommand(a), newCatCommand(a),
-		newQueueCommand(a), newArchiveCommand(a), newResumeCommand(a), newAbortCommand(a), newHoldCommand(a), newUnholdCommand(a), newJobsCommand(a), newDeletableCommand(a), newMountCommand(a), newTapesCommand(a), newDrivesCommand(a), newVerifyCommand(a), newRestoreCommand(a), newFindCommand(a), newCopiesCommand(a), newVtlCommand(a),
+		newInitCommand(a),
+		newLsCommand(a),
+		newCatCommand(a),
+		newMountCommand(a),
+		newQueueCommand(a),
+		newArchiveCommand(a),
+		newResumeCommand(a),
+		newAbortCommand(a),
+		newJobsCommand(a),
+		newHoldCommand(a),
+		newUnholdCommand(a),
+		newVerifyCommand(a),
+		newRestoreCommand(a),
+		newFindCommand(a),
+		newCopiesCommand(a),
+		newDeletableCommand(a),
+		newTapesCommand(a),
+		newDrivesCommand(a),
+		newScanCommand(a),
+		newVtlCommand(a),
 		newVersionCommand(a),
 	)
 	usage(root)

@@ -17,6 +17,8 @@ var rules = map[string]rule{
 	"archiver/archivertest": {[]string{"archiver", "internal/event", "internal/ledger", "internal/tape/virtual", "sources", "sources/local"}, "a small site, for any test"},
 	"archiver/restore": {[]string{"archiver", "internal/catalog", "internal/digest", "internal/event", "internal/ledger", "internal/tape"},
 		"what comes back is read by the loads and the ledger of the job, and is no part of it"},
+	"archiver/scan": {[]string{"archiver", "internal/catalog", "internal/digest", "internal/event", "internal/ledger", "internal/tape"},
+		"what tapes hold comes into the ledger by the loads of the job, whoever wrote it"},
 	"archiver/plan":   {[]string{"internal/catalog"}, "a plan is computed from sizes alone, so it can be tested without hosts, tapes or a ledger"},
 	"archiver/stream": {[]string{"internal/catalog", "internal/digest", "internal/event", "internal/tape", "sources"}, "bytes pass from hosts to drives; what is recorded of it is the job's matter"},
 

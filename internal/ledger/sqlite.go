@@ -64,7 +64,7 @@ func Open(ctx context.Context, path string, opt Options) (*Ledger, error) {
 		return nil, err
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w at %s: bring a backup there, or make a new one with `twintape init`",
+		return nil, fmt.Errorf("%w at %s: bring a backup there, `twintape scan` the tapes, or make a new one with `twintape init`",
 			ErrNoLedger, path)
 	} else if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)

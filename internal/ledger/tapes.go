@@ -22,12 +22,12 @@ SELECT t.id, t.barcode, t.uuid, COALESCE(p.uuid, ''), t.side, t.twin, t.state, t
   EXISTS (SELECT 1 FROM tapes n WHERE n.pair = t.pair AND n.id <> t.id
     AND (SELECT COALESCE(MAX(f.tape_position), 0) FROM flushes f WHERE f.tape = n.id)
       <> (SELECT COALESCE(MAX(f.tape_position), 0) FROM flushes f WHERE f.tape = t.id)),
-  t.serial, t.added, t.written, COALESCE(cl.job, 0)
+  t.serial, t.added, t.written, t.recycled, COALESCE(cl.job, 0)
 FROM tapes t LEFT JOIN pairs p ON p.id = t.pair LEFT JOIN claims cl ON cl.kind = 'tape' AND cl.target = t.id`
 
 func scanTape(rows *sql.Rows) (t Tape, err error) {
 	err = rows.Scan(&t.ID, &t.Barcode, &t.UUID, &t.Pair, &t.Side, &t.Twin, &t.State, &t.Why, &t.RecordSize, &t.Capacity, &t.Used,
-		&t.Full, &t.Diverged, &t.Serial, instant{&t.Added}, instant{&t.Written}, &t.Job)
+		&t.Full, &t.Diverged, &t.Serial, instant{&t.Added}, instant{&t.Written}, &t.Recycled, &t.Job)
 	return t, err
 }
 

@@ -57,6 +57,7 @@ type Tape struct {
 	Serial     string // medium serial number, where readable
 	Added      time.Time
 	Written    time.Time // when its first session began; zero while blank
+	Recycled   string    // UUID of the label that a recycled tape had, and may be overwritten; empty if it was never recycled
 	Job        int64     // the job that holds it; 0 if none
 }
 
@@ -181,7 +182,7 @@ func (s Step) Ends() bool { return s == Done || s == Stopped || s == Aborted || 
 type Job struct {
 	ID       int64
 	UUID     string
-	Owner    Owner
+	Owner    Owner // zero for a job that was rebuilt from its tapes
 	Step     Step
 	Reached  Step   // the last step before it ended
 	Reason   string // why it stopped
