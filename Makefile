@@ -13,7 +13,7 @@ endif
 # The packages with tests that need the kernel's tape drivers: files with the build tag "guest".
 SCSI_TESTS := ./internal/tape/vtl/tcmu
 
-.PHONY: build demo test test-scsi torture check bench fuzz packages clean help
+.PHONY: build demo drill test test-scsi torture check bench fuzz packages clean help
 
 TORTURE ?= 25
 
@@ -24,6 +24,9 @@ demo: ## archive made-up observations of two hosts onto a pair of virtual tapes
 	@began=$$(date +%s); $(MAKE) --no-print-directory build && \
 	CGO_ENABLED=0 go build -o bin/ ./internal/observation/generate ./sources/sftp/sftpserver/serve && echo "built in $$(( $$(date +%s) - began )) s"
 	@./etc/demo.sh
+
+drill: build ## archive 4,000 files over several pairs, lose the ledger, damage tapes, rebuild, restore, compare
+	@rm -rf drill && PATH=$$PWD/bin:$$PATH etc/drill.sh drill 450
 
 test: packages ## run all tests under the race detector, the longest once more without it
 	CGO_ENABLED=1 go test -race -timeout 40m ./...
@@ -71,7 +74,7 @@ packages:
 		else echo "the tests need these packages: apt-get install" $$missing; exit 1; fi; fi
 
 clean: ## remove what was built
-	rm -rf bin demo
+	rm -rf bin demo drill
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
