@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -19,7 +20,8 @@ const (
 	mostUnread = 8  // records in a row that cannot be read: then the rest of the tape is not tried
 )
 
-// reading is one visit of a tape: one goroutine reads records, another checks and writes what comes of them.
+// reading is one visit of a tape: one goroutine reads records, another writes what comes of them, and a third hashes it at
+// the same time.
 type reading struct {
 	*run
 	l      *archiver.Loaded
@@ -33,6 +35,7 @@ type reading struct {
 	unread int     // records in a row that could not be read
 	free   chan *record
 	work   chan work
+	hash   chan hashing
 	dead   chan struct{} // closed when fatal is set: nothing is written any more
 	fatal  error
 
@@ -54,6 +57,14 @@ type work struct {
 	rec  *record
 	err  error // why the file cannot be had
 	link *catalog.Entry
+}
+
+// hashing is what is hashed next: data of a file. When everything before was, done is closed.
+type hashing struct {
+	file *file
+	data []byte // of rec
+	rec  *record
+	done chan<- struct{}
 }
 
 // tapeError is what a tape did not give back; its twin may.
@@ -80,13 +91,24 @@ func (r *reading) read(ctx context.Context, items []*wanted) (tapeErr, err error
 		r.free <- &record{data: make([]byte, r.size)}
 	}
 	r.faults = make(map[*wanted]string)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
+	r.hash = make(chan hashing, buffers)
+	var helpers sync.WaitGroup
+	helpers.Go(func() {
+		defer close(r.hash)
 		for w := range r.work {
 			r.do(w)
 		}
-	}()
+	})
+	helpers.Go(func() {
+		for h := range r.hash {
+			if h.done != nil {
+				close(h.done)
+				continue
+			}
+			h.file.sum.Write(h.data)
+			r.release(h.rec)
+		}
+	})
 	visited := 0
 	for _, w := range items {
 		if tapeErr, err = r.item(ctx, w); tapeErr != nil || err != nil {
@@ -95,7 +117,7 @@ func (r *reading) read(ctx context.Context, items []*wanted) (tapeErr, err error
 		visited++
 	}
 	close(r.work)
-	<-ended
+	helpers.Wait()
 	for _, w := range items[:visited] {
 		if why, faulty := r.faults[w]; faulty {
 			w.tried[r.l.Barcode] = "tape " + r.l.Barcode + ": " + why
@@ -302,11 +324,16 @@ func (r *reading) do(w work) {
 		r.ended(w, w.link, err, func(p *Report) { p.Links++ })
 	case w.data != nil:
 		if w.file.failed == nil && r.fatal == nil {
-			_, w.file.failed = w.file.Write(w.data)
+			w.rec.uses.Add(1)
+			r.hash <- hashing{file: w.file, data: w.data, rec: w.rec}
+			w.file.failed = w.file.put(w.data)
 		}
 		r.release(w.rec)
 		r.advance(r.side, int64(len(w.data)))
 	default:
+		done := make(chan struct{})
+		r.hash <- hashing{done: done}
+		<-done
 		err := errors.Join(w.err, w.file.failed, r.fatal)
 		if err != nil {
 			w.file.abandon()

@@ -287,7 +287,7 @@ type file struct {
 	dir  *os.Root
 	base string
 	temp string
-	sum  hash.Hash
+	sum  hash.Hash // of what was put
 	n    int64
 
 	failed error // writing it; set and read by who writes
@@ -311,11 +311,11 @@ func (t *target) create(e catalog.Entry) (*file, error) {
 	return f, nil
 }
 
-func (f *file) Write(p []byte) (int, error) {
-	f.sum.Write(p)
+// put writes the next bytes; who calls it gives them to sum, too.
+func (f *file) put(p []byte) error {
 	n, err := f.File.Write(p)
 	f.n += int64(n)
-	return n, err
+	return err
 }
 
 // errSum says that the tape did not give back what was archived.
