@@ -153,6 +153,21 @@ func (l *limited) Position(ctx context.Context) (Position, error) {
 	}
 }
 
+func (l *limited) Health(ctx context.Context) (Health, error) {
+	got := make(chan Health, 1)
+	err := l.call(ctx, "health", askTime, func(ctx context.Context) error {
+		h, err := l.Drive.Health(ctx)
+		got <- h
+		return err
+	})
+	select {
+	case h := <-got:
+		return h, err
+	default:
+		return Health{}, err
+	}
+}
+
 // LimitedChanger gives every move of a changer the time that a real one may need; then the error is a *HungError.
 func LimitedChanger(c Changer) Changer { return limitedChanger{c} }
 

@@ -51,6 +51,9 @@ func (d *slowDrive) Unload(ctx context.Context) error                { return d.
 func (d *slowDrive) ReadRecord(ctx context.Context, p []byte) (int, error) {
 	return len(p), d.wait(ctx)
 }
+func (d *slowDrive) Health(ctx context.Context) (Health, error) {
+	return Health{Read: 9}, d.wait(ctx)
+}
 func (d *slowDrive) Position(ctx context.Context) (Position, error) {
 	return Position{Block: 7}, d.wait(ctx)
 }
@@ -78,6 +81,13 @@ var operations = map[string]struct {
 		n, err := d.ReadRecord(ctx, make([]byte, 9))
 		if err == nil && n != 9 {
 			err = errors.New("the length is lost")
+		}
+		return err
+	}},
+	"health": {askTime, func(ctx context.Context, d Drive) error {
+		h, err := d.Health(ctx)
+		if err == nil && h.Read != 9 {
+			err = errors.New("the health is lost")
 		}
 		return err
 	}},

@@ -9,7 +9,6 @@ package tape
 import (
 	"context"
 	"errors"
-	"fmt"
 )
 
 // Position is where a drive stands, as READ POSITION (SSC-3, long form) reports it.
@@ -71,6 +70,10 @@ type Drive interface {
 	// Unload rewinds and ejects, so that the changer can take the cartridge. Written data is flushed first.
 	Unload(ctx context.Context) error
 
+	// Health tells what the drive reports of itself and its cartridge, and forgets its alerts: it is asked once after each
+	// tape, before Unload. A drive that reports nothing returns the zero Health.
+	Health(ctx context.Context) (Health, error)
+
 	// LocateGap is the distance in bytes below which reading on is faster than Locate, on this drive's kind of medium.
 	LocateGap() int64
 	// Close gives the drive up. The cartridge stays in it. An operation under way fails.
@@ -87,13 +90,14 @@ const (
 	Transfer     ElementKind = "drive"         // data transfer element
 )
 
-// Element is one place of the library. Number counts within its kind: slots and drives as mtx numbers them.
+// Element is one place of the library. Number tells it from others of its kind: slots count from 1, drives from 0, as mtx
+// numbers them.
 type Element struct {
 	Kind    ElementKind
 	Number  int
 	Barcode string // of the cartridge in it; empty if there is none or its tag is not readable
 	Full    bool
-	// From is the slot that a drive's cartridge came from, 0 where unknown. Slots count from 1, drives from 0.
+	// From is the slot that a drive's cartridge came from, 0 where unknown.
 	From int
 }
 
@@ -131,13 +135,3 @@ var (
 	ErrWriteProtect = errors.New("cartridge is write protected")
 	ErrBusy         = errors.New("in use")
 )
-
-// SenseError is a SCSI check condition (SPC-4, table of additional sense codes).
-type SenseError struct {
-	Key, ASC, ASCQ byte
-	Text           string // what it means and what to do about it
-}
-
-func (e *SenseError) Error() string {
-	return fmt.Sprintf("%s (sense key %Xh, ASC/ASCQ %02Xh/%02Xh)", e.Text, e.Key, e.ASC, e.ASCQ)
-}

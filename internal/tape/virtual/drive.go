@@ -38,6 +38,9 @@ func (d *Drive) Serial() string { return fmt.Sprintf("VIRTUAL%04d", d.number) }
 // LocateGap is 0: on a file nothing is faster than not reading.
 func (d *Drive) LocateGap() int64 { return 0 }
 
+// Health is zero: a file has none.
+func (d *Drive) Health(context.Context) (tape.Health, error) { return tape.Health{}, nil }
+
 // enter makes ready for an operation on the cartridge.
 func (d *Drive) enter(ctx context.Context) (leave func(), err error) {
 	if err := ctx.Err(); err != nil {
