@@ -44,6 +44,8 @@ var rules = map[string]rule{
 	"internal/tape":              {nil, "what a drive does is a matter of its own"},
 	"internal/tape/vtl":          {[]string{"internal/tape"}, "what a SCSI unit answers depends on no kind of library, and on no kernel"},
 	"internal/tape/vtl/tcmu":     {[]string{"internal/tape/vtl"}, "the kernel's side of the units knows nothing of tapes"},
+	"internal/tape/scsi":         {[]string{"internal/lock", "internal/tape"}, "one kind of library knows no other"},
+	"internal/tape/tapetest":     {[]string{"internal/tape"}, "the conformance suite knows the interface only"},
 	"internal/tape/virtual":      {[]string{"internal/lock", "internal/tape"}, "one kind of library knows no other"},
 
 	"internal/tapetree":             {[]string{"internal/catalog", "internal/ledger", "sources"}, "what is on tape looks like a host to whoever looks at it"},

@@ -20,8 +20,8 @@ var ErrHeld = errors.New("held")
 type Holder struct {
 	PID     int       `json:"pid"`
 	Command string    `json:"command"`
-	Machine string    `json:"machine"`
-	Since   time.Time `json:"since"`
+	Machine string    `json:"machine"` // empty where it is this one
+	Since   time.Time `json:"since"`   // zero where it is not known
 }
 
 // HeldError is ErrHeld with who holds it.
@@ -33,6 +33,9 @@ type HeldError struct {
 func (e *HeldError) Error() string {
 	if e.Holder.PID == 0 {
 		return fmt.Sprintf("%s is held by another process", e.Path)
+	}
+	if e.Holder.Since.IsZero() {
+		return fmt.Sprintf("%s is held by process %d (%s)", e.Path, e.Holder.PID, e.Holder.Command)
 	}
 	return fmt.Sprintf("%s is held by process %d (%s) on %s since %s", e.Path, e.Holder.PID, e.Holder.Command,
 		e.Holder.Machine, e.Holder.Since.Format(time.DateTime))
