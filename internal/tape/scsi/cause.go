@@ -31,7 +31,7 @@ func (d *Drive) disarm() {
 // what alerts it raised. The drive does nothing else meanwhile.
 func (d *Drive) fail(op string, err error) error {
 	switch {
-	case errors.Is(err, unix.ENOMEDIUM):
+	case errors.Is(err, unix.ENOMEDIUM), errors.Is(err, tape.ErrNoMedium):
 		return fmt.Errorf("%s: %s: %w", d.Name(), op, tape.ErrNoMedium)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EROFS):
 		return fmt.Errorf("%s: %s: %w", d.Name(), op, tape.ErrWriteProtect)
@@ -41,6 +41,9 @@ func (d *Drive) fail(op string, err error) error {
 		return fmt.Errorf("%s: %s: %w", d.Name(), op, err)
 	}
 	cause := d.cause()
+	if errors.Is(cause, tape.ErrNoMedium) {
+		d.failed = false // there is nothing that could be overwritten
+	}
 	if sense := new(tape.SenseError); errors.As(cause, &sense) {
 		return fmt.Errorf("%s: %s: %w: %w", d.Name(), op, err, cause)
 	}
@@ -86,6 +89,9 @@ func (d *Drive) cause() error {
 		return err
 	case reset:
 		return tape.Sense(tape.UnitAttention, 0x29, 0x00)
+	}
+	if at, err := d.askPosition(ctx); err == nil && at == 0 && d.written {
+		return tape.Sense(tape.UnitAttention, 0x29, 0x00) // st had the drive's word of it, and kept it
 	}
 	alerts := d.askAlerts(ctx)
 	for _, a := range alerts {

@@ -48,6 +48,19 @@ func repeatable(s *tape.SenseError) bool {
 	return s.Key == tape.UnitAttention || s.BecomingReady() || s.Key == tape.AbortedCommand && s.ASC == 0
 }
 
+// wait waits until asking again may help.
+func wait(ctx context.Context, s *tape.SenseError) error {
+	if s.Key == tape.UnitAttention {
+		return ctx.Err() // it is told once
+	}
+	select {
+	case <-time.After(pause):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // run runs mtx, again as long as its error is one that passes, and returns what it prints.
 func (m *mtx) run(ctx context.Context, args ...string) (string, error) {
 	for attempt := 1; ; attempt++ {
@@ -68,10 +81,8 @@ func (m *mtx) run(ctx context.Context, args ...string) (string, error) {
 		case !repeatable(sense) || attempt == retries:
 			return "", fmt.Errorf("mtx %s: %w", strings.Join(args, " "), sense)
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return "", ctx.Err()
+		if err := wait(ctx, sense); err != nil {
+			return "", err
 		}
 	}
 }

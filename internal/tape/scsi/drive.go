@@ -30,6 +30,7 @@ type Drive struct {
 	// Only the operation under way uses these.
 	failed   bool  // an operation failed: where the tape stands must be asked before anything is written
 	records  bool  // records were written since the last filemark
+	written  bool  // something was written since the last flush
 	warned   bool  // the last write met early warning
 	next     int64 // the block that would be read next; -1 where that is not known
 	medium   tape.Medium
@@ -165,7 +166,7 @@ func (d *Drive) WriteRecord(ctx context.Context, p []byte) error {
 	if len(p) == 0 {
 		return fmt.Errorf("%s: a record of 0 bytes", d.Name())
 	}
-	d.next = -1
+	d.next, d.written = -1, true
 	n, err := retry(func() (int, error) { return unix.Write(d.fd, p) })
 	switch {
 	case err == nil && n == len(p):
@@ -212,7 +213,7 @@ func (d *Drive) WriteFilemark(ctx context.Context) error {
 		return err
 	}
 	defer leave()
-	d.next = -1
+	d.next, d.written = -1, true
 	if err := operate(d.fd, mtWEOFI, 1); err != nil {
 		return d.failMark("writing a filemark", err)
 	}
@@ -230,6 +231,7 @@ func (d *Drive) Flush(ctx context.Context) error {
 	if err := operate(d.fd, mtWEOF, 0); err != nil && !(errors.Is(err, unix.EACCES) && d.medium.WriteProtected) {
 		return d.failMark("flushing", err)
 	}
+	d.written = false
 	return nil
 }
 
@@ -255,6 +257,11 @@ func (d *Drive) ReadRecord(ctx context.Context, p []byte) (int, error) {
 	if err := d.markRecords(); err != nil {
 		return 0, err
 	}
+	if d.next < 0 {
+		if d.next, err = position(d.fd); err != nil {
+			d.next = -1 // the read will tell
+		}
+	}
 	n, err := retry(func() (int, error) { return unix.Read(d.fd, p) })
 	switch {
 	case n > 0:
@@ -263,27 +270,29 @@ func (d *Drive) ReadRecord(ctx context.Context, p []byte) (int, error) {
 	case errors.Is(err, unix.ENOMEM), errors.Is(err, unix.EOVERFLOW):
 		d.passed()
 		return 0, tape.ErrShortBuffer
-	case err == nil || errors.Is(err, unix.EIO):
-		// Nothing came: a filemark, or the end of the data, which is EIO at the second time.
-		s, then := status(d.fd)
-		if then == nil && s.status&statusEOD != 0 {
-			return 0, tape.ErrEndOfData
+	case err == nil:
+		if s, err := status(d.fd); err != nil {
+			return 0, d.fail("reading", err)
+		} else if s.status&statusEOD != 0 {
+			return 0, tape.ErrEndOfData // the first time behind a filemark; else st has EIO for it
 		}
-		if err == nil && then == nil {
-			d.passed()
-			return 0, tape.ErrFilemark
-		}
-		if err == nil {
-			err = then
-		}
-		if n, again := d.readAgain(p); again == nil {
-			d.passed()
-			return n, nil
-		} else if sense := new(tape.SenseError); errors.As(again, &sense) {
-			d.failed, d.next = true, -1
-			d.askAlerts(ctx)
-			return 0, fmt.Errorf("%s: reading: %w: %w", d.Name(), err, again)
-		}
+		d.passed()
+		return 0, tape.ErrFilemark
+	case !errors.Is(err, unix.EIO):
+		return 0, d.fail("reading", err)
+	}
+	n, again := d.readAgain(p)
+	var sense *tape.SenseError
+	switch {
+	case again == nil && !d.written:
+		d.passed()
+		return n, nil
+	case errors.Is(again, tape.ErrEndOfData):
+		return 0, tape.ErrEndOfData
+	case errors.As(again, &sense):
+		d.failed, d.next = true, -1
+		d.askAlerts(context.Background())
+		return 0, fmt.Errorf("%s: reading: %w: %w", d.Name(), err, again)
 	}
 	return 0, d.fail("reading", err)
 }
@@ -357,28 +366,37 @@ func (d *Drive) Locate(ctx context.Context, block int64) error {
 	if block < 0 || block > 1<<31-1 {
 		return fmt.Errorf("%s: st cannot locate block %d", d.Name(), block)
 	}
-	err = d.move(ctx, mtSEEK, int(block))
+	op := fmt.Sprintf("locating block %d", block)
+	if err = d.move(ctx, mtSEEK, int(block)); errors.Is(err, unix.EIO) {
+		if at, then := d.askPosition(ctx); d.written && then == nil && at == 0 {
+			return d.fail(op, err) // it was reset, and has lost what it was given
+		}
+		// Once more beside st, so that the drive's own word of what is wrong comes through.
+		_, again := d.ask(context.Background(), func(fd int) ([]byte, error) { return nil, locate10(fd, block) })
+		if again != nil || !d.written {
+			err = again
+		}
+	}
 	at, then := position(d.fd)
 	switch {
+	case errors.Is(err, tape.ErrEndOfData) && then == nil && at < block:
+		d.failed, d.next = false, at
+		return tape.ErrEndOfData
 	case err == nil && then == nil && at == block:
 		d.failed, d.next = false, block
 		return nil
-	case err == nil && then == nil && at < block, errors.Is(err, unix.EIO) && then == nil && at < block && d.atEnd():
-		d.failed = false
-		return tape.ErrEndOfData
 	case err == nil && then == nil:
-		err = fmt.Errorf("the drive stands at block %d instead of %d", at, block)
+		d.failed = true
+		return fmt.Errorf("%s: %s: it stands at block %d", d.Name(), op, at)
 	case err == nil:
 		err = then
 	}
-	return d.fail(fmt.Sprintf("locating block %d", block), err)
-}
-
-// atEnd tells whether the tape stands at the end of the data, by trying to read.
-func (d *Drive) atEnd() bool {
-	n, _ := retry(func() (int, error) { return unix.Read(d.fd, make([]byte, 4<<10)) })
-	s, err := status(d.fd)
-	return n <= 0 && err == nil && s.status&statusEOD != 0
+	if sense := new(tape.SenseError); errors.As(err, &sense) && !errors.Is(err, tape.ErrNoMedium) {
+		d.failed = true
+		d.askAlerts(context.Background())
+		return fmt.Errorf("%s: %s: %w: %w", d.Name(), op, unix.EIO, err)
+	}
+	return d.fail(op, err)
 }
 
 // move does a motion after what must come before it.
@@ -390,7 +408,11 @@ func (d *Drive) move(ctx context.Context, op int16, count int) error {
 		return err
 	}
 	d.warned, d.next = false, -1
-	return operate(d.fd, op, count)
+	if err := operate(d.fd, op, count); err != nil {
+		return err
+	}
+	d.written = false // a drive empties its buffer before it moves
+	return nil
 }
 
 // SpaceEOD moves to the end of the data.
@@ -441,7 +463,8 @@ func (d *Drive) Unload(ctx context.Context) error {
 	if err := d.move(ctx, mtOFFL, 1); err != nil {
 		return d.fail("unloading", err)
 	}
-	d.failed, d.medium = false, tape.Medium{}
+	d.failed, d.written, d.medium = false, false, tape.Medium{}
+	d.lib.left(d.number)
 	return nil
 }
 

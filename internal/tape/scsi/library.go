@@ -171,10 +171,8 @@ func (l *Library) elements(ctx context.Context) ([]transferElement, error) {
 			case errors.As(err, &sense) && sense.Key == tape.IllegalRequest && identifiers:
 				identifiers = false
 			case errors.As(err, &sense) && repeatable(sense):
-				select {
-				case <-time.After(pause):
-				case <-ctx.Done():
-					return nil, ctx.Err()
+				if err := wait(ctx, sense); err != nil {
+					return nil, err
 				}
 			default:
 				return nil, err
@@ -229,6 +227,13 @@ func (l *Library) arrives(number int) bool {
 	return time.Since(l.arrived[number]) < arriving
 }
 
+// left says that a drive has ejected its cartridge.
+func (l *Library) left(number int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.arrived, number)
+}
+
 // Close gives the library and its drives up.
 func (l *Library) Close() error {
 	l.mu.Lock()
@@ -236,10 +241,15 @@ func (l *Library) Close() error {
 	for _, d := range l.open {
 		open = append(open, d)
 	}
+	changer := l.changer
+	l.changer = nil
 	l.mu.Unlock()
+	if changer == nil {
+		return nil // it was closed before
+	}
 	var err error
 	for _, d := range open {
 		err = errors.Join(err, d.Close())
 	}
-	return errors.Join(err, l.changer.Close())
+	return errors.Join(err, changer.Close())
 }

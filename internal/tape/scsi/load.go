@@ -18,7 +18,7 @@ func (d *Drive) Load(ctx context.Context) (tape.Medium, error) {
 		return tape.Medium{}, err
 	}
 	defer leave()
-	d.failed, d.next, d.medium = false, -1, tape.Medium{}
+	d.failed, d.written, d.next, d.medium = false, false, -1, tape.Medium{}
 	err = d.awaitReady(ctx, true)
 	if err == nil {
 		err = setModes(d.fd, d.lib.config.Compression)

@@ -111,7 +111,7 @@ func refused(t *testing.T, lib tape.Library) {
 		"loading a full drive":               func() error { return c.Load(ctx, 2, 0) },
 		"unloading an empty drive":           func() error { return c.Unload(ctx, 1, 3) },
 		"unloading to a full slot":           func() error { return c.Unload(ctx, 0, 2) },
-		"moving to a full slot":              func() error { return c.Transfer(ctx, element(tape.Slot, 2), element(tape.Slot, 2)) },
+		"moving from an empty slot":          func() error { return c.Transfer(ctx, element(tape.Slot, 3), element(tape.Slot, 4)) },
 		"unloading a cartridge that is used": func() error { return c.Unload(ctx, 0, 1) },
 	} {
 		if err := move(); err == nil {
