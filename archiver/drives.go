@@ -2,7 +2,10 @@ package archiver
 
 import (
 	"context"
+	"errors"
 	"fmt"
+
+	"twintape/internal/tape"
 )
 
 // DrivesError says that fewer drives may be used than are needed.
@@ -31,6 +34,10 @@ func (a *Archiver) PickDrives(ctx context.Context, barcodes []string) ([]int, er
 	serials := make(map[int]string)
 	for n := range a.Library.Drives() {
 		d, err := a.Library.OpenDrive(ctx, n)
+		if errors.Is(err, tape.ErrBusy) {
+			lack.Held = append(lack.Held, err.Error())
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -115,7 +115,11 @@ func (j *job) run(ctx context.Context, chosen [2]ledger.Tape) error {
 func (j *job) begin(ctx context.Context) error {
 	j.newPair()
 	return j.each(ctx, func(ctx context.Context, _ int, l *Loaded) error {
-		if err := l.checkBlank(ctx, j.record); err != nil {
+		t, err := j.Ledger.Tape(ctx, l.Barcode)
+		if err != nil {
+			return err
+		}
+		if err := l.checkBlank(ctx, t.Overwrite); err != nil {
 			return err
 		}
 		return j.Ledger.SetTapeMedium(ctx, l.Barcode, l.Medium.Serial, l.Medium.Capacity)
@@ -304,13 +308,13 @@ func (j *job) putAway(ctx context.Context) error {
 	var err error
 	if l := j.aside; l != nil {
 		j.aside = nil
-		if err := l.PutAway(ctx, j.Library); err != nil {
+		if err := j.putBack(ctx, l, j.row.ID); err != nil {
 			j.Events.Emit(event.Note{Text: err.Error()})
 		}
 	}
 	for side, l := range j.tapes {
 		if l != nil {
-			err = errors.Join(err, l.PutAway(ctx, j.Library))
+			err = errors.Join(err, j.putBack(ctx, l, j.row.ID))
 			j.tapes[side] = nil
 		}
 	}

@@ -121,6 +121,15 @@ func (j *job) isOurs(ctx context.Context, l *Loaded, fresh bool) error {
 	if t.Serial != "" && l.Medium.Serial != "" && t.Serial != l.Medium.Serial {
 		return other(l, "the cartridge's serial number is %s, the ledger says %s", l.Medium.Serial, t.Serial)
 	}
+	if fresh && t.Overwrite != "" { // its label was perhaps not written yet
+		what, err := l.contents(ctx)
+		if err == nil && what == t.Overwrite {
+			return nil
+		}
+		if err := l.Drive.Rewind(ctx); err != nil {
+			return err
+		}
+	}
 	buf := make([]byte, max(t.RecordSize, catalog.DefaultRecordSize))
 	n, err := l.Drive.ReadRecord(ctx, buf)
 	if fresh && errors.Is(err, tape.ErrFilemark) { // a filemark that nothing follows is no data

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"twintape/internal/catalog"
 	"twintape/internal/ledger"
 	"twintape/internal/tape"
 )
@@ -67,7 +66,7 @@ func (a *Archiver) chooseBlank(ctx context.Context, inside map[string]bool) ([2]
 	for side, pattern := range a.Sides {
 		var blank, outside int
 		for _, t := range tapes {
-			if ok, err := path.Match(pattern, t.Barcode); err != nil || !ok || t.State != ledger.TapeBlank || t.Job != 0 {
+			if ok, err := path.Match(pattern, t.Barcode); err != nil || !ok || t.State != ledger.TapeBlank || t.Job != 0 || tape.Cleaning(t.Barcode) {
 				continue
 			}
 			blank++
@@ -241,28 +240,23 @@ func (l *Loaded) writable() error {
 }
 
 // checkBlank makes sure that nothing is on a tape that the ledger calls blank: a tape that holds anything is never
-// overwritten.
-func (l *Loaded) checkBlank(ctx context.Context, recordSize int) error {
+// overwritten, but for what its owner has named.
+func (l *Loaded) checkBlank(ctx context.Context, allowed string) error {
 	if err := l.writable(); err != nil {
 		return err
 	}
-	buf := make([]byte, max(recordSize, catalog.DefaultRecordSize))
-	n, err := l.Drive.ReadRecord(ctx, buf)
+	what, err := l.contents(ctx)
 	var sense *tape.SenseError
 	switch {
-	case errors.Is(err, tape.ErrEndOfData):
-		return l.Drive.Rewind(ctx)
 	case errors.As(err, &sense) && sense.Key == tape.MediumError:
 		return &ForeignError{Barcode: l.Barcode, Err: fmt.Errorf("is blank according to the ledger, but not empty, and cannot be read: %w: "+
 			"nothing was written to it; `twintape tapes retire %s` lets the next run choose another", err, l.Barcode)}
-	case err == nil, errors.Is(err, tape.ErrShortBuffer), errors.Is(err, tape.ErrFilemark):
-		what := "data of another program"
-		if label, err := catalog.ParseLabel(buf[:n]); err == nil {
-			what = fmt.Sprintf("a twintape volume labelled %s (UUID %s), written %s", label.Barcode, label.Tape, label.Created.Format("2006-01-02"))
-		}
-		return &ForeignError{Barcode: l.Barcode, Err: fmt.Errorf("is blank according to the ledger, but holds %s: nothing was written to it; "+
-			"take it out and find out where it belongs, or `twintape tapes retire %s`", what, l.Barcode)}
-	default:
+	case err != nil:
 		return fmt.Errorf("looking for a label: %w", err)
+	case what != "" && what != allowed:
+		return &ForeignError{Barcode: l.Barcode, Err: fmt.Errorf("is blank according to the ledger, but holds %s: nothing was written to it; "+
+			"take it out and find out where it belongs, or `twintape tapes retire %s`; `twintape tapes label --overwrite %s` if nobody needs what it holds",
+			what, l.Barcode, l.Barcode)}
 	}
+	return l.Drive.Rewind(ctx)
 }

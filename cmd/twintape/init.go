@@ -16,7 +16,21 @@ import (
 	"twintape/internal/tape/virtual"
 )
 
-// starter is the first configuration.
+// virtualLibrary and realLibrary are what the first configuration says of its library.
+const (
+	virtualLibrary = `kind = "virtual"         # cartridges are files, <dir>/<BARCODE>.tap
+dir = "library"
+timing = "none"          # or "lto5" to "lto9": drives as slow as real ones
+`
+	realLibrary = `kind = "scsi"
+changer = %q
+# drives = ["/dev/nst0", "/dev/nst1"]   # only if the library does not tell which drive is which, in the order of its elements
+# media_suffix = "keep"  # or "strip": PAPR1001L5 is called PAPR1001
+# compression = false
+`
+)
+
+// starter is the first configuration, but for its library.
 const starter = `# twintape's configuration. Relative paths are relative to this file. docs/operating.md explains every key.
 state_dir = "."          # ledger, locks, temporary files
 
@@ -24,10 +38,7 @@ state_dir = "."          # ledger, locks, temporary files
 driver = "sqlite"        # ledger.db in state_dir, unless path says otherwise
 
 [library]
-kind = "virtual"         # cartridges are files, <dir>/<BARCODE>.tap
-dir = "library"
-timing = "none"          # or "lto5" to "lto9": drives as slow as real ones
-
+%s
 [archive]
 archive_size = "1 GiB"   # one tape file; a larger item gets one of its own
 flush_bytes = "4 GiB"    # both tapes are flushed at least this often
@@ -61,12 +72,14 @@ deletable_after = "full"
 `
 
 func newInitCommand(*app) *cobra.Command {
-	var dir, capacity string
+	var dir, capacity, changer string
 	cmd := &cobra.Command{
 		Use:   "init --dir DIR",
 		Short: "Write a first configuration, a ledger and a virtual library",
 		Long: "init makes DIR/twintape.toml, a SQLite ledger, and a virtual library of two drives and eight cartridges\n" +
-			"(PAPR1001 to PAPR1004, PAPR2001 to PAPR2004), all under DIR. It refuses an existing configuration.",
+			"(PAPR1001 to PAPR1004, PAPR2001 to PAPR2004), all under DIR. It refuses an existing configuration.\n\n" +
+			"With --changer the site is one of a real library: DIR/twintape.toml names the changer, and the ledger knows no cartridge\n" +
+			"yet (`twintape tapes add`).",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			holds, err := parseCapacity(capacity)
@@ -75,6 +88,13 @@ func newInitCommand(*app) *cobra.Command {
 			}
 			if dir == "" {
 				return exitcode.With(exitcode.Usage, errors.New("--dir is missing: name the folder to make"))
+			}
+			if changer != "" {
+				file, err := makeRealSite(cmd.Context(), dir, changer)
+				if err == nil {
+					fmt.Fprintf(cmd.ErrOrStderr(), "%s written, with a ledger.\nNext: add your hosts to it, then: twintape --config %s tapes add BARCODE...\n", file, file)
+				}
+				return err
 			}
 			file, err := makeSite(cmd.Context(), dir, holds)
 			if err != nil {
@@ -86,6 +106,7 @@ func newInitCommand(*app) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "folder to make")
+	cmd.Flags().StringVar(&changer, "changer", "", "node of a real library's changer, such as /dev/sg3")
 	addCapacityFlag(cmd, &capacity)
 	return cmd
 }
@@ -102,17 +123,44 @@ func parseCapacity(s string) (int64, error) {
 	return int64(n), nil
 }
 
-func makeSite(ctx context.Context, dir string, capacity int64) (file string, err error) {
-	file = filepath.Join(dir, "twintape.toml")
-	tapes, ledgerFile := filepath.Join(dir, "library"), filepath.Join(dir, "ledger.db")
+// unmade makes sure that a folder has nothing of a site yet, and returns what its files are called.
+func unmade(dir string) (file, ledgerFile, tapes string, err error) {
+	file, ledgerFile, tapes = filepath.Join(dir, "twintape.toml"), filepath.Join(dir, "ledger.db"), filepath.Join(dir, "library")
 	advice := "choose another folder, or go on with it"
 	for _, there := range []string{file, ledgerFile, tapes} {
 		if _, err := os.Lstat(there); err == nil {
-			return "", exitcode.With(exitcode.Usage, fmt.Errorf("%s exists already: %s", there, advice))
+			return "", "", "", exitcode.With(exitcode.Usage, fmt.Errorf("%s exists already: %s", there, advice))
 		} else if !errors.Is(err, fs.ErrNotExist) {
-			return "", err
+			return "", "", "", err
 		}
 		advice = "an earlier init was cut off, or its twintape.toml is gone; choose another folder"
+	}
+	return file, ledgerFile, tapes, nil
+}
+
+// makeRealSite makes a site whose library is there already.
+func makeRealSite(ctx context.Context, dir, changer string) (string, error) {
+	file, ledgerFile, _, err := unmade(dir)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	l, err := ledger.Create(ctx, ledgerFile)
+	if err != nil {
+		return "", err
+	}
+	if err := l.Close(); err != nil {
+		return "", err
+	}
+	return file, os.WriteFile(file, fmt.Appendf(nil, starter, fmt.Sprintf(realLibrary, changer)), 0o644)
+}
+
+func makeSite(ctx context.Context, dir string, capacity int64) (file string, err error) {
+	file, ledgerFile, tapes, err := unmade(dir)
+	if err != nil {
+		return "", err
 	}
 	if err := virtual.Create(tapes, virtual.Options{Drives: 2, Slots: 16, ImportExport: 2}); err != nil {
 		return "", err
@@ -139,5 +187,5 @@ func makeSite(ctx context.Context, dir string, capacity int64) (file string, err
 		}
 	}
 	// Last, so that a configuration stands for a site that is whole.
-	return file, os.WriteFile(file, []byte(starter), 0o644)
+	return file, os.WriteFile(file, fmt.Appendf(nil, starter, virtualLibrary), 0o644)
 }

@@ -19,6 +19,7 @@ import (
 	"twintape/internal/ledger"
 	"twintape/internal/lock"
 	"twintape/internal/tape"
+	"twintape/internal/tape/scsi"
 	"twintape/internal/tape/virtual"
 	"twintape/sources"
 	"twintape/sources/local"
@@ -191,22 +192,37 @@ func (a *app) ledger(ctx context.Context) (*ledger.Ledger, error) {
 }
 
 // library takes the tape library for this process.
-func (a *app) library() (*virtual.Library, error) {
+func (a *app) library(ctx context.Context) (tape.Library, error) {
 	cfg, err := a.config()
 	if err != nil {
 		return nil, err
 	}
-	l, err := virtual.Open(cfg.Library.Dir)
+	var l tape.Library
+	if cfg.Library.Kind == "scsi" {
+		l, err = scsi.Open(ctx, scsi.Config{
+			Changer: cfg.Library.Changer, Drives: cfg.Library.Drives, StripMedia: cfg.Library.StripMedia, Compression: cfg.Library.Compression,
+		})
+	} else {
+		l, err = openVirtual(&cfg.Library)
+	}
 	if errors.Is(err, lock.ErrHeld) {
 		return nil, exitcode.With(exitcode.Held, err)
 	}
 	if err != nil {
 		return nil, exitcode.With(exitcode.Unavailable, err)
 	}
-	if cfg.Library.Timing != "none" {
-		l.Timing = &virtual.Timing{Generation: cfg.Library.Timing, Scale: 1}
-	}
 	a.closers = append(a.closers, l.Close)
+	return l, nil
+}
+
+func openVirtual(cfg *config.Library) (tape.Library, error) {
+	l, err := virtual.Open(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Timing != "none" {
+		l.Timing = &virtual.Timing{Generation: cfg.Timing, Scale: 1}
+	}
 	return l, nil
 }
 
@@ -232,7 +248,7 @@ func (a *app) archiver(ctx context.Context, withLibrary bool, events event.Sink)
 		return nil, err
 	}
 	if withLibrary {
-		lib, err := a.library()
+		lib, err := a.library(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -251,6 +267,7 @@ func withCode(err error) error {
 	var absent *archiver.AbsentError
 	var mismatch *archiver.MismatchError
 	var pattern *sources.PatternError
+	var sense *tape.SenseError
 	switch {
 	case errors.As(err, &mismatch):
 		return exitcode.With(exitcode.Mismatch, err)
@@ -258,7 +275,8 @@ func withCode(err error) error {
 		return exitcode.With(exitcode.Nothing, err)
 	case errors.Is(err, lock.ErrHeld), errors.Is(err, ledger.ErrClaimed):
 		return exitcode.With(exitcode.Held, err)
-	case errors.As(err, &noTape), errors.As(err, &drives), errors.As(err, &absent), errors.Is(err, tape.ErrBusy), errors.Is(err, tape.ErrNoMedium), errors.Is(err, sources.ErrUnavailable):
+	case errors.As(err, &noTape), errors.As(err, &drives), errors.As(err, &absent), errors.Is(err, tape.ErrBusy), errors.Is(err, tape.ErrNoMedium), errors.Is(err, sources.ErrUnavailable),
+		errors.As(err, &sense) && sense.Key == tape.NotReady:
 		return exitcode.With(exitcode.Unavailable, err)
 	case errors.As(err, &pattern), errors.Is(err, doublestar.ErrBadPattern), errors.Is(err, sources.ErrUnknownHost):
 		return exitcode.With(exitcode.Usage, err)

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 
 	"twintape/internal/exitcode"
 	"twintape/internal/ledger"
+	"twintape/internal/tape"
 	"twintape/internal/tape/virtual"
 )
 
@@ -54,7 +57,8 @@ func newTapesCommand(a *app) *cobra.Command {
 			return rows.flush()
 		},
 	}
-	cmd.AddCommand(newTapesShowCommand(a), newTapesAddCommand(a), newTapesRetireCommand(a), newTapesTrustCommand(a), newTapesExportCommand(a))
+	cmd.AddCommand(newTapesShowCommand(a), newTapesAddCommand(a), newTapesLabelCommand(a), newTapesRetireCommand(a), newTapesTrustCommand(a),
+		newTapesCleanCommand(a), newTapesExportCommand(a))
 	return cmd
 }
 
@@ -106,7 +110,7 @@ func newTapesAddCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			lib, err := a.library()
+			lib, err := a.library(ctx)
 			if err != nil {
 				return err
 			}
@@ -116,17 +120,7 @@ func newTapesAddCommand(a *app) *cobra.Command {
 			}
 			var faults error
 			for _, barcode := range args {
-				if !virtual.ValidBarcode(barcode) {
-					faults = errors.Join(faults, exitcode.With(exitcode.Usage, fmt.Errorf("%q is no barcode: letters, digits, - and _", barcode)))
-					continue
-				}
-				if _, err := lib.Capacity(barcode); err != nil { // it does not hold it
-					if err := lib.AddCartridge(barcode, n); err != nil {
-						faults = errors.Join(faults, err)
-						continue
-					}
-				}
-				holds, err := lib.Capacity(barcode)
+				holds, err := cartridge(ctx, lib, barcode, n)
 				if err == nil {
 					_, err = l.AddTape(ctx, ledger.Tape{Barcode: barcode, Capacity: holds})
 				}
@@ -143,7 +137,11 @@ func newTapesAddCommand(a *app) *cobra.Command {
 						return err
 					}
 				} else {
-					fmt.Fprintf(cmd.ErrOrStderr(), "%s is known as a blank tape of %s\n", t.Barcode, size(t.Capacity))
+					of := ""
+					if t.Capacity > 0 {
+						of = " of " + size(t.Capacity)
+					}
+					fmt.Fprintf(cmd.ErrOrStderr(), "%s is known as a blank tape%s\n", t.Barcode, of)
 				}
 				if !matchesAny(cfg.Archive.Sides[:], barcode) {
 					fmt.Fprintf(cmd.ErrOrStderr(), "twintape: %s fits no pattern of archive.sides (%v): no job will choose it\n", barcode, cfg.Archive.Sides)
@@ -154,6 +152,34 @@ func newTapesAddCommand(a *app) *cobra.Command {
 	}
 	addCapacityFlag(cmd, &capacity)
 	return cmd
+}
+
+// cartridge makes sure that a cartridge is in the library, a new one if it is virtual, and returns its capacity in bytes, 0 where
+// only a drive can tell.
+func cartridge(ctx context.Context, lib tape.Library, barcode string, capacity int64) (int64, error) {
+	switch {
+	case !virtual.ValidBarcode(barcode):
+		return 0, exitcode.With(exitcode.Usage, fmt.Errorf("%q is no barcode: letters, digits, - and _", barcode))
+	case tape.Cleaning(barcode):
+		return 0, exitcode.With(exitcode.Usage, fmt.Errorf("%s is a cleaning cartridge: nothing can be written to it", barcode))
+	}
+	if v, ok := lib.(*virtual.Library); ok {
+		if _, err := v.Capacity(barcode); err != nil { // it does not hold it
+			if err := v.AddCartridge(barcode, capacity); err != nil {
+				return 0, err
+			}
+		}
+		return v.Capacity(barcode)
+	}
+	elements, err := tape.LimitedChanger(lib.Changer()).Inventory(ctx)
+	if err != nil {
+		return 0, withCode(err)
+	}
+	if !slices.ContainsFunc(elements, func(e tape.Element) bool { return e.Barcode == barcode }) {
+		return 0, exitcode.With(exitcode.Unavailable, fmt.Errorf("no cartridge %s is in the library: bring it in; `library.media_suffix` says whether "+
+			"barcodes end with the medium, as L5", barcode))
+	}
+	return 0, nil
 }
 
 func matchesAny(patterns []string, barcode string) bool {

@@ -29,10 +29,15 @@ func newTapesShowCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			health, err := l.TapeHealth(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
 			if a.json {
-				return printJSON(cmd.OutOrStdout(), contentsJSON(c, history))
+				return printJSON(cmd.OutOrStdout(), contentsJSON(c, history, health))
 			}
 			printContents(cmd.OutOrStdout(), c, history, items)
+			printHealth(cmd.OutOrStdout(), health)
 			return nil
 		},
 	}
@@ -100,7 +105,7 @@ func verificationText(v ledger.Verification) string {
 		took(v.Ended.Sub(v.Began)), how, verdict)
 }
 
-func contentsJSON(c ledger.Contents, history []ledger.Verification) map[string]any {
+func contentsJSON(c ledger.Contents, history []ledger.Verification, health []ledger.Health) map[string]any {
 	sessions := []map[string]any{}
 	for _, s := range c.Sessions {
 		archives := []map[string]any{}
@@ -129,7 +134,7 @@ func contentsJSON(c ledger.Contents, history []ledger.Verification) map[string]a
 		}
 		sessions = append(sessions, line)
 	}
-	return map[string]any{"tape": tapeJSON(c.Tape), "sessions": sessions, "verifications": verificationsJSON(history)}
+	return map[string]any{"tape": tapeJSON(c.Tape), "sessions": sessions, "verifications": verificationsJSON(history), "health": healthJSON(health)}
 }
 
 func verificationsJSON(history []ledger.Verification) []map[string]any {

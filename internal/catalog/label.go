@@ -129,8 +129,8 @@ func (l Label) help() string {
 
 const labelHelp = `
 This tape was written by twintape. Its twin holds the same tape files from 1 on,
-byte for byte. Everything on it can be read with mt, dd, tar and md5sum alone;
-/dev/nst0 stands for the drive (the non-rewinding device), N for a number.
+byte for byte. Everything on it can be read with mt (the one of mt-st), dd, tar and
+md5sum alone; /dev/nst0 stands for the drive (the non-rewinding device), N for a number.
 
 What lies on it: tape file 0 is this label. Each further tape file is a POSIX tar:
   archive  a manifest, then files as host/absolute/path, then their md5 sums
@@ -153,7 +153,7 @@ leave the tape before or behind the filemark: position with asf each time.
 
 The catalog of the last session is the last tape file. Go to the end, ask for the
 file number, and take one less; its first lines tell where the ones before it lie.
-  mt -f /dev/nst0 eom
+  mt -f /dev/nst0 eod
   mt -f /dev/nst0 status
   mt -f /dev/nst0 asf N
   tar -b {blocks} -xOf /dev/nst0 --wildcards '.twintape/*/catalog.jsonl'

@@ -19,9 +19,13 @@ type rawConfig struct {
 		Path   string `toml:"path"`
 	} `toml:"ledger"`
 	Library struct {
-		Kind   string `toml:"kind"`
-		Dir    string `toml:"dir"`
-		Timing string `toml:"timing"`
+		Kind        string   `toml:"kind"`
+		Dir         string   `toml:"dir"`
+		Timing      string   `toml:"timing"`
+		Changer     string   `toml:"changer"`
+		Drives      []string `toml:"drives"`
+		MediaSuffix string   `toml:"media_suffix"`
+		Compression bool     `toml:"compression"`
 	} `toml:"library"`
 	Hosts   []rawHost `toml:"host"`
 	Archive struct {
@@ -36,7 +40,7 @@ type rawConfig struct {
 	Verify struct {
 		Sample         float64 `toml:"sample"`
 		DeletableAfter string  `toml:"deletable_after"`
-		SwapDrives     bool    `toml:"swap_drives"`
+		SwapDrives     *bool   `toml:"swap_drives"`
 	} `toml:"verify"`
 	Mount struct {
 		AllowOther bool     `toml:"allow_other"`
@@ -66,6 +70,7 @@ func defaults() rawConfig {
 	var r rawConfig
 	r.Ledger.Driver = "sqlite"
 	r.Library.Timing = "none"
+	r.Library.MediaSuffix = "keep"
 	r.Archive.ArchiveSize = 12e9
 	r.Archive.RecordSize = 512 << 10
 	r.Archive.FlushBytes = 32e9
@@ -81,14 +86,13 @@ func defaults() rawConfig {
 // later are keys and values that the design has and this version does not.
 var later = map[string]string{
 	"ledger.credentials_file": "the MySQL ledger",
-	"library.changer":         "a library behind the Linux st driver",
-	"library.drives":          "a library behind the Linux st driver",
 	"serve":                   "the status page",
 }
 
 // known are the keys of this version, as the file spells them with their tables.
 var known = []string{
 	"state_dir", "ledger", "ledger.driver", "ledger.path", "library", "library.kind", "library.dir", "library.timing",
+	"library.changer", "library.drives", "library.media_suffix", "library.compression",
 	"host", "host.name", "host.aliases", "host.source", "host.address", "host.user", "host.identity_file", "host.known_hosts", "host.ssh_config", "host.root",
 	"host.exports", "host.uid", "host.gid", "host.gids", "host.nfs_port", "host.mount_port",
 	"archive", "archive.archive_size", "archive.record_size", "archive.flush_bytes", "archive.memory", "archive.sides", "archive.on_drive_failure",
@@ -202,7 +206,7 @@ func (c *checker) abs(p string) string {
 }
 
 // config checks all values.
-func (c *checker) config(r *rawConfig) *Config {
+func (c *checker) config(r *rawConfig, meta toml.MetaData) *Config {
 	out := &Config{File: c.file, StateDir: c.abs(r.StateDir)}
 	if r.StateDir == "" {
 		c.fault("state_dir", "is missing: name the folder for the ledger, locks and temporary files, such as \"/var/lib/twintape\"")
@@ -217,23 +221,7 @@ func (c *checker) config(r *rawConfig) *Config {
 	if out.Ledger.Path = c.abs(r.Ledger.Path); out.Ledger.Path == "" {
 		out.Ledger.Path = filepath.Join(out.StateDir, "ledger.db")
 	}
-	switch r.Library.Kind {
-	case "virtual":
-		if out.Library.Dir = c.abs(r.Library.Dir); r.Library.Dir == "" {
-			c.fault("library.dir", "is missing: name the folder of the virtual library")
-		}
-	case "scsi":
-		c.fault("library.kind", "a library behind the Linux st driver is not in this version: use \"virtual\"")
-	case "":
-		c.fault("library.kind", "is missing: use \"virtual\"")
-	default:
-		c.fault("library.kind", "is %q: use \"virtual\"", r.Library.Kind)
-	}
-	switch out.Library.Timing = r.Library.Timing; r.Library.Timing {
-	case "none", "lto5", "lto6", "lto7", "lto8", "lto9":
-	default:
-		c.fault("library.timing", "is %q: use \"none\", or \"lto5\" to \"lto9\" for drives as slow as real ones", r.Library.Timing)
-	}
+	c.library(r, meta, out)
 	c.hosts(r, out)
 	c.archive(r, out)
 	if v := r.Verify.Sample; !(v > 0 && v <= 1) {
@@ -242,7 +230,10 @@ func (c *checker) config(r *rawConfig) *Config {
 	if v := r.Verify.DeletableAfter; v != "full" && v != "sample" {
 		c.fault("verify.deletable_after", "is %q: use \"full\" or \"sample\"", v)
 	}
-	out.Verify = Verify{Sample: r.Verify.Sample, DeletableAfter: r.Verify.DeletableAfter, SwapDrives: r.Verify.SwapDrives}
+	out.Verify = Verify{Sample: r.Verify.Sample, DeletableAfter: r.Verify.DeletableAfter, SwapDrives: out.Library.Kind == "scsi"}
+	if r.Verify.SwapDrives != nil {
+		out.Verify.SwapDrives = *r.Verify.SwapDrives
+	}
 	out.Mount = Mount{AllowOther: r.Mount.AllowOther, AttrTTL: time.Duration(r.Mount.AttrTTL)}
 	return out
 }

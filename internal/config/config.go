@@ -33,8 +33,17 @@ type Ledger struct{ Path string }
 
 // Library says where the tapes are.
 type Library struct {
+	Kind string // "virtual" or "scsi"
+
+	// Of a virtual one.
 	Dir    string
 	Timing string // "none", or the generation whose drives it is as slow as: "lto5" to "lto9"
+
+	// Of a real one.
+	Changer     string   // node of the changer
+	Drives      []string // nodes of the drives; none where the library tells them
+	StripMedia  bool     // barcodes lose the media identifier behind them
+	Compression bool
 }
 
 // Host is one source of data.
@@ -135,7 +144,7 @@ func parse(file, text string) (*Config, error) {
 	}
 	c := &checker{file: file, text: text, dir: filepath.Dir(file)}
 	c.unknown(meta)
-	out := c.config(&raw)
+	out := c.config(&raw, meta)
 	if err := errors.Join(c.faults...); err != nil {
 		return nil, err
 	}

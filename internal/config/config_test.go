@@ -23,7 +23,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := &Config{
 		File: "/site/twintape.toml", StateDir: "/site/state", Ledger: Ledger{Path: "/site/state/ledger.db"},
-		Library: Library{Dir: "/site/tapes", Timing: "none"},
+		Library: Library{Kind: "virtual", Dir: "/site/tapes", Timing: "none"},
 		Archive: Archive{ArchiveSize: 12e9, RecordSize: 512 << 10, FlushBytes: 32e9, Memory: 1 << 30, Sides: [2]string{"PAPR1*", "PAPR2*"}, OnDriveFailure: "stop"},
 		Verify:  Verify{Sample: 0.25, DeletableAfter: "full"},
 		Mount:   Mount{AttrTTL: time.Second},
@@ -85,7 +85,7 @@ source = "nfs"
 		t.Fatal(err)
 	}
 	want := &Config{
-		File: "/site/twintape.toml", StateDir: "/var/lib/twintape", Ledger: Ledger{Path: "/site/l.db"}, Library: Library{Dir: "/srv/tapes", Timing: "lto5"},
+		File: "/site/twintape.toml", StateDir: "/var/lib/twintape", Ledger: Ledger{Path: "/site/l.db"}, Library: Library{Kind: "virtual", Dir: "/srv/tapes", Timing: "lto5"},
 		Hosts: []Host{
 			{Name: "pot1", Source: "local", Root: "/site/data"},
 			{Name: "pot2", Source: "local", Root: "/"},
@@ -110,9 +110,29 @@ source = "nfs"
 	}
 }
 
+func TestRealLibrary(t *testing.T) {
+	for text, want := range map[string]Library{
+		"changer = \"/dev/sg3\"": {Kind: "scsi", Timing: "none", Changer: "/dev/sg3"},
+		"changer = \"/dev/changer\"\ndrives = [\"/dev/nst1\", \"/dev/nst0\"]\nmedia_suffix = \"strip\"\ncompression = true": {
+			Kind: "scsi", Timing: "none", Changer: "/dev/changer", Drives: []string{"/dev/nst1", "/dev/nst0"}, StripMedia: true, Compression: true},
+	} {
+		for verify, swap := range map[string]bool{"": true, "[verify]\nswap_drives = false\n": false} {
+			got, err := parse("/site/twintape.toml", "state_dir = \"/s\"\n[library]\nkind = \"scsi\"\n"+text+"\n"+verify)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(got.Library, want) || got.Verify.SwapDrives != swap {
+				t.Errorf("%s: %+v, swap drives %v", text, got.Library, got.Verify.SwapDrives)
+			}
+		}
+	}
+}
+
 // TestFaults has a line of text for each fault, added after start, and what the message must say.
 func TestFaults(t *testing.T) {
 	host := "[[host]]\nname = \"pot1\"\n"
+	real := "state_dir = \".\"\n[library]\nkind = \"scsi\"\n"
+	changer := real + "changer = \"/dev/sg3\"\n"
 	for _, c := range []struct{ name, text, want string }{
 		{"syntax", start + "[verify]\nsample = = 1\nx = 1\n", "/site/twintape.toml:6: "},
 		{"wrong type", start + "[verify]\nsample = \"all\"\n", "/site/twintape.toml:6: verify.sample: incompatible types"},
@@ -125,14 +145,21 @@ func TestFaults(t *testing.T) {
 
 		{"no state", "[library]\nkind = \"virtual\"\ndir = \"x\"\n", "state_dir: is missing"},
 		{"ledger", start + "[ledger]\ndriver = \"oracle\"\n", `:6: ledger.driver: is "oracle": use "sqlite"`},
-		{"no library", "state_dir = \".\"\n", `library.kind: is missing: use "virtual"`},
-		{"library", "state_dir = \".\"\n[library]\nkind = \"robot\"\n", `:3: library.kind: is "robot": use "virtual"`},
+		{"no library", "state_dir = \".\"\n", `library.kind: is missing: use "virtual", or "scsi"`},
+		{"library", "state_dir = \".\"\n[library]\nkind = \"robot\"\n", `:3: library.kind: is "robot": use "virtual", or "scsi"`},
 		{"no library folder", "state_dir = \".\"\n[library]\nkind = \"virtual\"\n", ":2: library.dir: is missing"},
 
 		{"MySQL", start + "[ledger]\ndriver = \"mysql\"\n", ":6: ledger.driver: the MySQL ledger is not in this version"},
 		{"credentials", start + "[ledger]\ncredentials_file = \"my.cnf\"\n", ":6: ledger.credentials_file: the MySQL ledger is not in this version"},
-		{"real library", "state_dir = \".\"\n[library]\nkind = \"scsi\"\n", ":3: library.kind: a library behind the Linux st driver is not in this version"},
-		{"changer", "state_dir = \".\"\n[library]\nkind = \"virtual\"\ndir = \"x\"\nchanger = \"/dev/sg3\"\n", ":5: library.changer: a library behind"},
+		{"no changer", real, ":2: library.changer: is missing: name the changer's node"},
+		{"changer", real + "changer = \"sg3\"\n", ":4: library.changer: is \"sg3\": name a node from /"},
+		{"drive", changer + "drives = [\"nst0\"]\n", ":5: library.drives: \"nst0\": name a node from /"},
+		{"drive twice", changer + "drives = [\"/dev/nst0\", \"/dev/nst0\"]\n", ":5: library.drives: \"/dev/nst0\" is named twice"},
+		{"suffix", changer + "media_suffix = \"L5\"\n", ":5: library.media_suffix: is \"L5\": use \"keep\", or \"strip\""},
+		{"a real library's folder", changer + "dir = \"x\"\n", `:5: library.dir: is for libraries of kind "virtual"; this one is "scsi"`},
+		{"a real library's timing", changer + "timing = \"lto5\"\n", `:5: library.timing: is for libraries of kind "virtual"`},
+		{"a virtual library's changer", start + "changer = \"/dev/sg3\"\n", `:5: library.changer: is for libraries of kind "scsi"; this one is "virtual"`},
+		{"a virtual library's compression", start + "compression = false\n", `:5: library.compression: is for libraries of kind "scsi"`},
 		{"timing", start + "timing = \"dds\"\n", ":5: library.timing: is \"dds\""},
 		{"exports of a local host", start + host + "source = \"local\"\nexports = [\"/data\"]\n", ":8: host.exports: host pot1 is local: take the key out"},
 		{"uid of an SFTP host", start + host + "source = \"sftp\"\nuid = 0\n", ":8: host.uid: host pot1 is sftp: take the key out"},

@@ -22,12 +22,12 @@ SELECT t.id, t.barcode, t.uuid, COALESCE(p.uuid, ''), t.side, t.twin, t.state, t
   EXISTS (SELECT 1 FROM tapes n WHERE n.pair = t.pair AND n.id <> t.id
     AND (SELECT COALESCE(MAX(f.tape_position), 0) FROM flushes f WHERE f.tape = n.id)
       <> (SELECT COALESCE(MAX(f.tape_position), 0) FROM flushes f WHERE f.tape = t.id)),
-  t.serial, t.added, t.written, t.recycled, COALESCE(cl.job, 0)
+  t.serial, t.added, t.written, t.recycled, COALESCE(cl.job, 0), t.overwrite
 FROM tapes t LEFT JOIN pairs p ON p.id = t.pair LEFT JOIN claims cl ON cl.kind = 'tape' AND cl.target = t.id`
 
 func scanTape(rows *sql.Rows) (t Tape, err error) {
 	err = rows.Scan(&t.ID, &t.Barcode, &t.UUID, &t.Pair, &t.Side, &t.Twin, &t.State, &t.Why, &t.RecordSize, &t.Capacity, &t.Used,
-		&t.Full, &t.Diverged, &t.Serial, instant{&t.Added}, instant{&t.Written}, &t.Recycled, &t.Job)
+		&t.Full, &t.Diverged, &t.Serial, instant{&t.Added}, instant{&t.Written}, &t.Recycled, &t.Job, &t.Overwrite)
 	return t, err
 }
 
@@ -117,6 +117,21 @@ func (l *Ledger) SetTapeMedium(ctx context.Context, barcode, serial string, capa
 			return err
 		}
 		_, err = exec(ctx, tx, "UPDATE tapes SET serial = ?, capacity = ? WHERE id = ?", text(serial), capacity, t.ID)
+		return err
+	})
+}
+
+// AllowOverwrite records what a tape that holds no copies begins with, in words, and that its owner lets it be overwritten.
+func (l *Ledger) AllowOverwrite(ctx context.Context, barcode, what string) error {
+	return l.update(ctx, "let tape "+barcode+" be overwritten", func(tx *sql.Tx) error {
+		t, err := tape(ctx, tx, barcode)
+		if err != nil {
+			return err
+		}
+		if t.Pair != "" || t.State != TapeBlank {
+			return fmt.Errorf("it is %w: %s", ErrNotBlank, t.State)
+		}
+		_, err = exec(ctx, tx, "UPDATE tapes SET overwrite = ? WHERE id = ?", text(what), t.ID)
 		return err
 	})
 }

@@ -59,6 +59,7 @@ type Tape struct {
 	Written    time.Time // when its first session began; zero while blank
 	Recycled   string    // UUID of the label that a recycled tape had, and may be overwritten; empty if it was never recycled
 	Job        int64     // the job that holds it; 0 if none
+	Overwrite  string    // what it holds, though it is blank here, that may be overwritten; empty for none
 }
 
 // ItemState follows from an item's copies; it is stored nowhere.

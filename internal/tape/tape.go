@@ -9,6 +9,7 @@ package tape
 import (
 	"context"
 	"errors"
+	"strings"
 )
 
 // Position is where a drive stands, as READ POSITION (SSC-3, long form) reports it.
@@ -100,6 +101,9 @@ type Element struct {
 	// From is the slot that a drive's cartridge came from, 0 where unknown.
 	From int
 }
+
+// Cleaning tells whether a barcode is a cleaning cartridge's: nothing is ever written to these.
+func Cleaning(barcode string) bool { return strings.HasPrefix(barcode, "CLN") }
 
 // Changer moves cartridges.
 type Changer interface {

@@ -32,13 +32,18 @@ type rig struct {
 
 func newRig(t *testing.T, drives int) *rig {
 	t.Helper()
+	return newRigOf(t, drives, tapetest.Capacity, tapetest.Cartridges[:]...)
+}
+
+func newRigOf(t *testing.T, drives int, capacity int64, barcodes ...string) *rig {
+	t.Helper()
 	r := &rig{t: t, dir: filepath.Join(t.TempDir(), "library")}
 	r.control = filepath.Join(filepath.Dir(r.dir), "faults")
 	must(t, virtual.Create(r.dir, virtual.Options{Drives: drives, Slots: 6, ImportExport: 2}))
 	lib, err := virtual.Open(r.dir)
 	must(t, err)
-	for _, barcode := range tapetest.Cartridges {
-		must(t, lib.AddCartridge(barcode, tapetest.Capacity))
+	for _, barcode := range barcodes {
+		must(t, lib.AddCartridge(barcode, capacity))
 	}
 	must(t, lib.Close())
 	r.start()

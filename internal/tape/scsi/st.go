@@ -109,10 +109,11 @@ const (
 func setModes(fd int, compression bool) error {
 	// The bits that are cleared: driver buffering, so that an error belongs to the write that met it; two filemarks at a close;
 	// the door's lock, which would outlive a killed process; immediate rewinds and filemarks, since a flush must wait; SILI, which
-	// lets drives shorten records that are longer than the buffer.
+	// lets drives shorten records that are longer than the buffer; the fast way to the end of data, which would stay set and make
+	// the label's own commands fail, since mt then does not know the file's number.
 	for _, option := range []int{
-		optSet | optLogical | optFastEOM,
-		optClear | optBufferWrites | optAsyncWrites | optReadAhead | optTwoFilemarks | optAutoLock | optDefWrites | optSysV | optNoWait | optSILI | optNoWaitEOF,
+		optSet | optLogical,
+		optClear | optFastEOM | optBufferWrites | optAsyncWrites | optReadAhead | optTwoFilemarks | optAutoLock | optDefWrites | optSysV | optNoWait | optSILI | optNoWaitEOF,
 		optTimeout | kernelTimeout, optLongTimeout | kernelLongTimeout,
 	} {
 		if err := operate(fd, mtSETDRVBUFFER, option); errors.Is(err, unix.EPERM) {
