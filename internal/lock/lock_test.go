@@ -82,3 +82,35 @@ func TestForeignContent(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 }
+
+// A node's lock names its holder as far as the kernel does.
+func TestNode(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "node")
+	if _, err := Node(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no node: %v", err)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := Node(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Node(path)
+	var held *HeldError
+	if !errors.As(err, &held) || held.Holder.PID != os.Getpid() || !strings.Contains(err.Error(), "(lock.test)") {
+		t.Errorf("held by this process: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if l, err = Node(path); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(path); err != nil || len(b) > 0 {
+		t.Errorf("the node was written to: %q, %v", b, err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -54,6 +54,8 @@ func Run(t *testing.T, fresh Fresh) {
 		{"Rebuild", testRebuild},
 		{"RebuildUneven", testRebuildUneven},
 		{"RebuildRefused", testRebuildRefused},
+		{"Health", testHealth},
+		{"Overwrite", testOverwrite},
 		{"Machine", testMachine},
 		{"Race", testRace},
 		{"Cancelled", testCancelled},

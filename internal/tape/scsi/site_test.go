@@ -176,6 +176,19 @@ func (s *site) recover() {
 	if out, err := exec.Command("diff", "-r", s.data(), filepath.Join(dir, "pot1")).CombinedOutput(); err != nil {
 		t.Errorf("what came back differs: %v\n%.500s", err, out)
 	}
+	// One member alone, as find says.
+	out := s.run(0, "find", "--commands", "zen.20.uv/visdata")
+	var one []string
+	for line := range strings.Lines(out) {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "mt ") || strings.HasPrefix(line, "dd if=/dev/nst0 ") || strings.Contains(line, "md5sum -c") {
+			one = append(one, strings.ReplaceAll(line, "/dev/nst0", s.nodes[1]))
+		}
+	}
+	if len(one) < 4 {
+		t.Fatalf("find --commands printed\n%s", out)
+	}
+	t.Log(run(strings.Join(one[:4], "\n")))
 	run("mt -f " + s.nodes[1] + " offline && mtx -f " + s.changer + " unload 2 1")
 }
 
