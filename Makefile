@@ -11,7 +11,7 @@ PACKAGES += qemu-system-x86
 endif
 
 # The packages with tests that need the kernel's tape drivers: files with the build tag "guest".
-SCSI_TESTS := ./internal/tape/vtl/tcmu
+SCSI_TESTS := ./internal/tape/vtl/tcmu ./internal/tape/scsi
 
 .PHONY: build demo drill test test-scsi torture check bench fuzz packages clean help
 

@@ -23,6 +23,7 @@ type memoryDrive struct {
 	blocks  [][]byte
 	count   int64
 	flushed int64
+	reset   bool // goes to the beginning after the next block, and tells nobody
 	// before is asked before each record, filemark and flush.
 	before func(op string, block int64) error
 }
@@ -40,6 +41,9 @@ func (d *memoryDrive) do(op string, block []byte) error {
 		return nil
 	}
 	d.count++
+	if d.reset {
+		d.reset, d.count = false, 0
+	}
 	if !d.discard {
 		d.blocks = append(d.blocks, append([]byte(nil), block...))
 	}

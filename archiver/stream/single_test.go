@@ -116,6 +116,44 @@ func TestSingleFromTheBeginning(t *testing.T) {
 	}
 }
 
+// What made one drive fail may have reset the other: that is asked where it stands before it writes another record.
+func TestSingleDoubts(t *testing.T) {
+	r, lost, _ := lossy(t)
+	at := r.archives[1].Record
+	failed := make(chan struct{})
+	r.cfg.Lost = func(e *SideError) {
+		*lost = append(*lost, e)
+		close(failed)
+	}
+	r.drives[0].before = func(op string, block int64) error {
+		if op == "record" && block > at {
+			return errTest
+		}
+		return nil
+	}
+	var written bool
+	r.drives[1].before = func(op string, block int64) error {
+		if op != "record" || block <= at || r.drives[1].count == 0 {
+			return nil
+		}
+		if written {
+			return nil
+		}
+		written = true
+		<-failed
+		r.drives[1].reset = true // after this record
+		return nil
+	}
+	err := r.run()
+	var position *PositionError
+	if len(*lost) != 1 || !errors.As(err, &position) || position.Got != 0 {
+		t.Fatalf("lost %v, the error is %v", *lost, err)
+	}
+	if r.drives[1].count != 0 {
+		t.Errorf("%d records were written behind the reset", r.drives[1].count)
+	}
+}
+
 // quiet waits until no more goroutines run than before.
 func quiet(t *testing.T, before int) {
 	t.Helper()

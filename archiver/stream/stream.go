@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -114,6 +115,8 @@ type run struct {
 	flushes  chan sideFlush
 	hosts    *hosts
 	progress progress
+
+	doubt [2]atomic.Bool // the other side failed: what made it fail may have reset this one too
 
 	mu    sync.Mutex // held while Lost and Flushed are called
 	alone bool       // one side is lost

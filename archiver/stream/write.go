@@ -33,7 +33,7 @@ func (r *run) write(ctx context.Context, side int) error {
 		}
 		began := time.Now()
 		if !lost {
-			if err := r.do(ctx, side, o); err != nil {
+			if err := r.do(ctx, side, o, block); err != nil {
 				if lost, err = r.failed(ctx, side, block, err); err != nil {
 					return err
 				}
@@ -59,9 +59,14 @@ func (r *run) write(ctx context.Context, side int) error {
 	}
 }
 
-// do does one thing on a side's drive.
-func (r *run) do(ctx context.Context, side int, o op) error {
+// do does one thing on a side's drive, which should stand at a block if it is in an archive.
+func (r *run) do(ctx context.Context, side int, o op, at int64) error {
 	d := r.pair[side].Drive
+	if o.record != nil && r.doubt[side].Swap(false) {
+		if err := r.expect(ctx, side, at); err != nil {
+			return err
+		}
+	}
 	switch {
 	case o.begin != nil:
 		return r.expect(ctx, side, o.begin.Record)
@@ -96,6 +101,7 @@ func (r *run) failed(ctx context.Context, side int, block int64, err error) (los
 		return false, e
 	}
 	r.alone = true
+	r.doubt[1-side].Store(true)
 	r.Lost(e)
 	return true, nil
 }

@@ -12,7 +12,7 @@ import (
 func testHealth(t *testing.T, fresh Fresh) {
 	b := newBench(t, fresh)
 	r := b.written(b.queue("/a")...)
-	barcode := r.job.Tapes[0]
+	barcode, twin := b.tapesOf(r)
 	want := []ledger.Health{
 		{Barcode: barcode, Drive: "HU19477N2X", Job: r.job.ID, Alerts: []int{3, 20}, Cleaning: true, Read: 1 << 40, Written: 2 << 40, ReadTime: time.Hour, WriteTime: 2 * time.Hour},
 		{Barcode: barcode, Drive: "1068012345", Read: 7},
@@ -31,7 +31,7 @@ func testHealth(t *testing.T, fresh Fresh) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
-	if other, err := b.TapeHealth(b.ctx, r.job.Tapes[1]); err != nil || len(other) > 0 {
+	if other, err := b.TapeHealth(b.ctx, twin); err != nil || len(other) > 0 {
 		t.Errorf("of the twin: %+v, %v", other, err)
 	}
 	if err := b.RecordHealth(b.ctx, ledger.Health{Barcode: "NONE", Drive: "x"}); !errors.Is(err, ledger.ErrNotFound) {
@@ -42,10 +42,19 @@ func testHealth(t *testing.T, fresh Fresh) {
 	}
 }
 
+// tapesOf are the tapes of a run.
+func (b *bench) tapesOf(r *run) (string, string) {
+	b.Helper()
+	j, err := b.Job(b.ctx, r.job.ID)
+	b.must(err)
+	return j.Tapes[0], j.Tapes[1]
+}
+
 func testOverwrite(t *testing.T, fresh Fresh) {
 	b := newBench(t, fresh)
 	r := b.written(b.queue("/a")...)
-	if err := b.AllowOverwrite(b.ctx, r.job.Tapes[0], "a tar archive"); !errors.Is(err, ledger.ErrNotBlank) {
+	barcode, _ := b.tapesOf(r)
+	if err := b.AllowOverwrite(b.ctx, barcode, "a tar archive"); !errors.Is(err, ledger.ErrNotBlank) {
 		t.Errorf("a tape of a pair may be overwritten: %v", err)
 	}
 	_, err := b.AddTape(b.ctx, ledger.Tape{Barcode: "FOREIGN1"})

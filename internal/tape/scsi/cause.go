@@ -41,6 +41,7 @@ func (d *Drive) fail(op string, err error) error {
 		return fmt.Errorf("%s: %s: %w", d.Name(), op, err)
 	}
 	cause := d.cause()
+	d.next = -1
 	if errors.Is(cause, tape.ErrNoMedium) {
 		d.failed = false // there is nothing that could be overwritten
 	}
@@ -75,6 +76,12 @@ func (d *Drive) readAgain(p []byte) (n int, err error) {
 	return n, err
 }
 
+// wasReset tells whether the drive stands at the beginning of a tape that it stood further on.
+func (d *Drive) wasReset(ctx context.Context) bool {
+	at, err := d.askPosition(ctx)
+	return err == nil && at == 0 && d.next > 0
+}
+
 var errUnknownCause = errors.New("cause unknown; the kernel's log may tell")
 
 // cause asks for the cause of an EIO.
@@ -90,7 +97,7 @@ func (d *Drive) cause() error {
 	case reset:
 		return tape.Sense(tape.UnitAttention, 0x29, 0x00)
 	}
-	if at, err := d.askPosition(ctx); err == nil && at == 0 && d.written {
+	if d.wasReset(ctx) {
 		return tape.Sense(tape.UnitAttention, 0x29, 0x00) // st had the drive's word of it, and kept it
 	}
 	alerts := d.askAlerts(ctx)

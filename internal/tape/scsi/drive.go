@@ -32,7 +32,7 @@ type Drive struct {
 	records  bool  // records were written since the last filemark
 	written  bool  // something was written since the last flush
 	warned   bool  // the last write met early warning
-	next     int64 // the block that would be read next; -1 where that is not known
+	next     int64 // the block where the tape stands; -1 where that is not known
 	medium   tape.Medium
 	alerts   []tape.Alert // that were raised since the last Health
 	cleaning bool
@@ -166,11 +166,11 @@ func (d *Drive) WriteRecord(ctx context.Context, p []byte) error {
 	if len(p) == 0 {
 		return fmt.Errorf("%s: a record of 0 bytes", d.Name())
 	}
-	d.next, d.written = -1, true
 	n, err := retry(func() (int, error) { return unix.Write(d.fd, p) })
 	switch {
 	case err == nil && n == len(p):
-		d.records, d.warned = true, false
+		d.records, d.written, d.warned = true, true, false
+		d.passed()
 		return nil
 	case err == nil:
 		d.failed = true
@@ -213,11 +213,11 @@ func (d *Drive) WriteFilemark(ctx context.Context) error {
 		return err
 	}
 	defer leave()
-	d.next, d.written = -1, true
 	if err := operate(d.fd, mtWEOFI, 1); err != nil {
 		return d.failMark("writing a filemark", err)
 	}
-	d.records, d.warned = false, false
+	d.records, d.written, d.warned = false, true, false
+	d.passed()
 	return nil
 }
 
@@ -314,6 +314,7 @@ func (d *Drive) markRecords() error {
 		return d.failMark("ending what was written", err)
 	}
 	d.records = false
+	d.passed()
 	return nil
 }
 
@@ -338,7 +339,7 @@ func (d *Drive) Position(ctx context.Context) (tape.Position, error) {
 	if err != nil {
 		return tape.Position{}, err
 	}
-	d.failed = false
+	d.failed, d.next = false, block
 	return tape.Position{Block: block, BOT: block == 0}, nil
 }
 
@@ -368,8 +369,8 @@ func (d *Drive) Locate(ctx context.Context, block int64) error {
 	}
 	op := fmt.Sprintf("locating block %d", block)
 	if err = d.move(ctx, mtSEEK, int(block)); errors.Is(err, unix.EIO) {
-		if at, then := d.askPosition(ctx); d.written && then == nil && at == 0 {
-			return d.fail(op, err) // it was reset, and has lost what it was given
+		if d.written && d.wasReset(ctx) {
+			return d.fail(op, err) // it has lost what it was given
 		}
 		// Once more beside st, so that the drive's own word of what is wrong comes through.
 		_, again := d.ask(context.Background(), func(fd int) ([]byte, error) { return nil, locate10(fd, block) })
@@ -407,11 +408,11 @@ func (d *Drive) move(ctx context.Context, op int16, count int) error {
 	if err := d.markRecords(); err != nil {
 		return err
 	}
-	d.warned, d.next = false, -1
+	d.warned = false
 	if err := operate(d.fd, op, count); err != nil {
 		return err
 	}
-	d.written = false // a drive empties its buffer before it moves
+	d.written, d.next = false, -1 // a drive empties its buffer before it moves
 	return nil
 }
 
@@ -424,6 +425,9 @@ func (d *Drive) SpaceEOD(ctx context.Context) error {
 	defer leave()
 	if err := d.move(ctx, mtEOM, 1); err != nil {
 		return d.fail("spacing to the end of data", err)
+	}
+	if d.next, err = position(d.fd); err != nil {
+		d.next = -1
 	}
 	return nil
 }
@@ -460,7 +464,16 @@ func (d *Drive) Unload(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	if err := d.move(ctx, mtOFFL, 1); err != nil {
+	err = d.move(ctx, mtOFFL, 1)
+	if errors.Is(err, unix.EIO) && !(d.written && d.wasReset(ctx)) {
+		// Once more beside st, for the drive's own word.
+		_, err = d.ask(context.Background(), func(fd int) ([]byte, error) { return nil, unload(fd) })
+	}
+	if sense := new(tape.SenseError); errors.As(err, &sense) {
+		d.failed = true
+		return fmt.Errorf("%s: unloading: %w: %w", d.Name(), unix.EIO, err)
+	}
+	if err != nil {
 		return d.fail("unloading", err)
 	}
 	d.failed, d.written, d.medium = false, false, tape.Medium{}

@@ -165,6 +165,12 @@ func locate10(fd int, block int64) error {
 	return err
 }
 
+// unload ejects the cartridge.
+func unload(fd int) error {
+	_, err := command(fd, []byte{0x1B, 0, 0, 0, 0, 0}, nil, time.Hour)
+	return err
+}
+
 // read6 reads one record of any length up to p's.
 func read6(fd int, p []byte) (int, error) {
 	return command(fd, []byte{0x08, 0, byte(len(p) >> 16), byte(len(p) >> 8), byte(len(p)), 0}, p, long)

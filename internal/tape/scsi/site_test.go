@@ -194,20 +194,23 @@ func (s *site) recover() {
 
 // Whatever fails, what is on tape stays true, and later runs bring everything onto both tapes.
 func TestSiteFaults(t *testing.T) {
-	for _, c := range []struct{ name, faults string }{
-		{"write", "fail drive0 write 20 3/0C/00"},
-		{"write of the label", "fail drive1 write 1 3/0C/00"},
-		{"filemark", "fail drive0 filemarks 3 3/0C/00"},
-		{"reset while writing", "reset drive1 write 25"},
-		{"silent reset while writing", "lose drive0 write 25"},
-		{"reset at a flush", "reset drive0 filemarks 3"},
-		{"locate", "fail drive1 locate 1 4/15/01"},
-		{"read", "fail drive0 read 30 4/44/00"},
-		{"load", "fail drive0 load * 4/53/00"},
-		{"move", "fail changer move 2 4/15/01"},
-		{"moves back", "fail changer move 3 4/15/01\nfail changer move 4 4/15/01"},
-		{"offline", "offline"},
-		{"cleaning and alerts", "clean drive0\nalert drive1 3"},
+	for _, c := range []struct {
+		name, faults string
+		lost         bool // the beginning of PAPR1001 is overwritten
+	}{
+		{name: "write", faults: "fail drive0 write 20 3/0C/00"},
+		{name: "write of the label", faults: "fail drive1 write 1 3/0C/00"},
+		{name: "filemark", faults: "fail drive0 filemarks 3 3/0C/00"},
+		{name: "reset while writing", faults: "reset drive1 write 25"},
+		{name: "silent reset while writing", faults: "lose drive0 write 25", lost: true},
+		{name: "reset at a flush", faults: "reset drive0 filemarks 3"},
+		{name: "locate", faults: "fail drive1 locate 1 4/15/01"},
+		{name: "read", faults: "fail drive0 read 30 4/44/00"},
+		{name: "load", faults: "fail drive0 load * 4/53/00"},
+		{name: "move", faults: "fail changer move 2 4/15/01"},
+		{name: "moves back", faults: "fail changer move 3 4/15/01\nfail changer move 4 4/15/01"},
+		{name: "offline", faults: "offline"},
+		{name: "cleaning and alerts", faults: "clean drive0\nalert drive1 3"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSite(t)
@@ -215,6 +218,15 @@ func TestSiteFaults(t *testing.T) {
 			s.faults(c.faults + "\n")
 			t.Log(s.run(-1, "archive"))
 			s.faults("")
+			if c.lost {
+				s.wants("resume", s.run(5, "resume", "1"), "a hold is set", "may be overwritten")
+				s.run(0, "unhold")
+				s.wants("resume --single", s.run(1, "resume", "1", "--single"), "has no copy on PAPR1001")
+				s.run(0, "verify", "--full", "PAPR2001")
+				s.wants("copies", s.run(0, "copies"), "zen.1.uv", "zen.8.uv")
+				s.run(1, "verify", "PAPR1001")
+				return
+			}
 			for range 3 {
 				s.run(-1, "unhold")
 				if out := s.run(-1, "archive"); strings.Contains(out, "nothing is queued") {
