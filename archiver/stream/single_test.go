@@ -120,13 +120,14 @@ func TestSingleFromTheBeginning(t *testing.T) {
 func TestSingleDoubts(t *testing.T) {
 	r, lost, _ := lossy(t)
 	at := r.archives[1].Record
-	failed := make(chan struct{})
+	inside, failed := make(chan struct{}), make(chan struct{})
 	r.cfg.Lost = func(e *SideError) {
 		*lost = append(*lost, e)
 		close(failed)
 	}
 	r.drives[0].before = func(op string, block int64) error {
 		if op == "record" && block > at {
+			<-inside // the other one is writing a record
 			return errTest
 		}
 		return nil
@@ -140,6 +141,7 @@ func TestSingleDoubts(t *testing.T) {
 			return nil
 		}
 		written = true
+		close(inside)
 		<-failed
 		r.drives[1].reset = true // after this record
 		return nil
