@@ -6,8 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 const holdFile = "TWINTAPE_TEST_HOLD"
@@ -18,11 +20,15 @@ func TestHold(t *testing.T) {
 	if path == "" {
 		return // not that process
 	}
-	if _, err := Acquire(path); err != nil {
+	held, err := Acquire(path)
+	if err != nil {
 		t.Fatal(err)
 	}
 	os.Stdout.WriteString("held\n")
-	select {}
+	for {
+		time.Sleep(time.Hour)
+		runtime.KeepAlive(held) // else its file is closed when garbage is collected
+	}
 }
 
 func TestOtherProcess(t *testing.T) {
