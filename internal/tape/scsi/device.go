@@ -157,6 +157,10 @@ const askTime = 15 * time.Minute
 // await calls f, which cannot be interrupted, in its own goroutine, and gives it up when ctx ends or after askTime. What f
 // returns after that goes to drop.
 func await[T any](ctx context.Context, name, op string, f func() (T, error), drop func(T)) (T, error) {
+	var none T
+	if err := ctx.Err(); err != nil {
+		return none, err
+	}
 	type result struct {
 		v   T
 		err error
@@ -176,7 +180,6 @@ func await[T any](ctx context.Context, name, op string, f func() (T, error), dro
 	}()
 	timer := time.NewTimer(askTime)
 	defer timer.Stop()
-	var none T
 	select {
 	case r := <-done:
 		return r.v, r.err
