@@ -13,7 +13,7 @@ import (
 
 // TestThroughput tells how fast records of 512 KiB are written, by turns with dd, in medians of five rounds.
 func TestThroughput(t *testing.T) {
-	const records, size = 256, 512 << 10
+	const records, size = 128, 512 << 10
 	r := newRigOf(t, 2, 1<<30, "TEST01", "TEST02")
 	lib, ctx := r.open(), t.Context()
 	raw := r.loaded(lib)
@@ -35,7 +35,7 @@ func TestThroughput(t *testing.T) {
 		must(t, raw.Close())
 		began := time.Now()
 		// dd closes the drive, which flushes it.
-		out, err := exec.Command("dd", "if=/dev/zero", "of="+r.nodes[0], "bs=512k", "count=256").CombinedOutput()
+		out, err := exec.Command("dd", "if=/dev/zero", "of="+r.nodes[0], "bs=512k", "count=128").CombinedOutput()
 		took := time.Since(began)
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)

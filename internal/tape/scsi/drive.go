@@ -183,7 +183,7 @@ func (d *Drive) WriteRecord(ctx context.Context, p []byte) error {
 		d.records = true
 		return fmt.Errorf("%s: %w", d.Name(), tape.ErrEndOfMedium)
 	}
-	d.records = true // st thinks so
+	d.records = errors.Is(err, unix.EIO) // st thinks so
 	return d.fail("writing", err)
 }
 
