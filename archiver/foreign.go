@@ -109,7 +109,7 @@ func (a *Archiver) Contents(ctx context.Context, barcode string, overwrite bool)
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, a.putBack(context.WithoutCancel(ctx), loaded[0], 0)) }()
+	defer func() { err = errors.Join(err, a.PutBack(context.WithoutCancel(ctx), loaded[0], 0)) }()
 	if overwrite {
 		if err := loaded[0].writable(); err != nil {
 			return "", loaded[0].failed(err)

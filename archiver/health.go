@@ -9,9 +9,9 @@ import (
 	"twintape/internal/ledger"
 )
 
-// putBack is Loaded.PutAway, but first it asks the drive what it has to report, records that, and tells what somebody must do.
-// A drive that does not answer keeps nothing from being put away.
-func (a *Archiver) putBack(ctx context.Context, l *Loaded, job int64) error {
+// PutBack is Loaded.PutAway, but first it asks the drive what it has to report, records that, of a job if it is not 0, and tells
+// what somebody must do. A drive that does not answer keeps nothing from being put away.
+func (a *Archiver) PutBack(ctx context.Context, l *Loaded, job int64) error {
 	h, err := l.Drive.Health(ctx)
 	if err != nil || h.Empty() {
 		return l.PutAway(ctx, a.Library)

@@ -308,13 +308,13 @@ func (j *job) putAway(ctx context.Context) error {
 	var err error
 	if l := j.aside; l != nil {
 		j.aside = nil
-		if err := j.putBack(ctx, l, j.row.ID); err != nil {
+		if err := j.PutBack(ctx, l, j.row.ID); err != nil {
 			j.Events.Emit(event.Note{Text: err.Error()})
 		}
 	}
 	for side, l := range j.tapes {
 		if l != nil {
-			err = errors.Join(err, j.putBack(ctx, l, j.row.ID))
+			err = errors.Join(err, j.PutBack(ctx, l, j.row.ID))
 			j.tapes[side] = nil
 		}
 	}

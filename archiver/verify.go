@@ -41,7 +41,7 @@ func (a *Archiver) VerifyTapes(ctx context.Context, barcodes []string) (reports 
 		}
 		reports = append(reports, some...)
 		for _, l := range loaded {
-			err = errors.Join(err, a.putBack(context.WithoutCancel(ctx), l, 0))
+			err = errors.Join(err, a.PutBack(context.WithoutCancel(ctx), l, 0))
 		}
 		if err != nil {
 			return reports, judged(reports, err)

@@ -320,7 +320,7 @@ func (r *run) tape(ctx context.Context, v *visitTo, side, drive int) (err error)
 	defer func() {
 		r.moving.Lock()
 		defer r.moving.Unlock()
-		err = errors.Join(err, l.PutAway(context.WithoutCancel(ctx), r.Library))
+		err = errors.Join(err, r.PutBack(context.WithoutCancel(ctx), l, 0))
 	}()
 	size, err := r.identify(ctx, l)
 	if err != nil {
