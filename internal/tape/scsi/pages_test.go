@@ -201,3 +201,16 @@ func FuzzSerial(f *testing.F) {
 		}
 	})
 }
+
+func FuzzModeAndPosition(f *testing.F) {
+	f.Add([]byte{15, 0x3C, 0x10, 8})
+	f.Add([]byte{0, 0, 0, 0, 0, 0, 1, 2})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if isWORM(b) && b[1]&0x0F != 0x0C {
+			t.Errorf("medium type %02X is taken for WORM", b[1])
+		}
+		if at, err := parsePosition(b); err == nil && (at < 0 || b[0]&4 != 0) {
+			t.Errorf("block %d of % X", at, b)
+		}
+	})
+}

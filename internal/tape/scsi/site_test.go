@@ -116,7 +116,26 @@ func TestSite(t *testing.T) {
 	s.run(0, "archive", "--full")
 	s.whole()
 	s.wants("tapes show", s.run(0, "tapes", "show", "PAPR1001"), "wrote 28 MB", "session 2")
+	s.restored()
+	// The ledger is lost, and comes back from the tapes.
+	must(t, os.RemoveAll(filepath.Join(s.folder, "ledger.db")))
+	for _, rest := range []string{"-wal", "-shm"} {
+		must(t, os.RemoveAll(filepath.Join(s.folder, "ledger.db"+rest)))
+	}
+	t.Log(s.run(0, "scan", "PAPR1001", "PAPR2001"))
+	s.restored()
+	s.whole()
 	s.recover()
+}
+
+// restored restores everything and compares it with the disk.
+func (s *site) restored() {
+	s.t.Helper()
+	to := s.t.TempDir()
+	s.t.Log(s.run(0, "restore", "pot1:/", "--to", to))
+	if out, err := exec.Command("diff", "-r", s.data(), filepath.Join(to, "pot1")).CombinedOutput(); err != nil {
+		s.t.Errorf("what was restored differs: %v\n%.500s", err, out)
+	}
 }
 
 // recover does what the volume label says, word for word, and compares what comes back with the disk.
