@@ -15,7 +15,8 @@ var rules = map[string]rule{
 		"internal/lock", "internal/tape", "sources", "verify"},
 		"the job brings its parts together; it knows drives and hosts as interfaces only, so that it runs the same on every kind"},
 	"archiver/archivertest": {[]string{"archiver", "internal/event", "internal/ledger", "internal/tape/virtual", "sources", "sources/local"}, "a small site, for any test"},
-	"archiver/restore": {[]string{"archiver", "internal/catalog", "internal/digest", "internal/event", "internal/ledger", "internal/tape"},
+	"archiver/restore": {[]string{"archiver", "internal/catalog", "internal/digest", "internal/event", "internal/ledger", "internal/lock", "internal/stage",
+		"internal/tape"},
 		"what comes back is read by the loads and the ledger of the job, and is no part of it"},
 	"archiver/scan": {[]string{"archiver", "internal/catalog", "internal/digest", "internal/event", "internal/ledger", "internal/tape"},
 		"what tapes hold comes into the ledger by the loads of the job, whoever wrote it"},
@@ -48,6 +49,7 @@ var rules = map[string]rule{
 	"internal/tape/tapetest":     {[]string{"internal/tape"}, "the conformance suite knows the interface only"},
 	"internal/tape/virtual":      {[]string{"internal/lock", "internal/tape"}, "one kind of library knows no other"},
 
+	"internal/stage":                {[]string{"internal/digest", "internal/lock"}, "what is kept on disk does not care where it came from"},
 	"internal/tapetree":             {[]string{"internal/catalog", "internal/ledger", "sources"}, "what is on tape looks like a host to whoever looks at it"},
 	"internal/audit":                {nil, "who checks a site from outside shares no code with it"},
 	"internal/config":               {nil, "the file is checked in one place, apart from what it configures"},
