@@ -8,31 +8,23 @@ import (
 	"sync/atomic"
 	"syscall"
 
-	"twintape/archiver"
 	"twintape/internal/catalog"
 	"twintape/internal/ledger"
-	"twintape/internal/tape"
 )
 
-// Bounds of what is in flight for each drive.
-const (
-	buffers    = 32 // records
-	mostUnread = 8  // records in a row that cannot be read: then the rest of the tape is not tried
-)
+// buffers is how many records are in flight for each drive.
+const buffers = 32
 
 // reading is one visit of a tape: one goroutine reads records, another writes what comes of them, and a third hashes it at
 // the same time.
 type reading struct {
 	*run
-	l      *archiver.Loaded
+	head
 	target *target // of the reader
 	linker *target // of the writer
 	side   int
-	size   int64 // of a record
 
-	at     int64   // block at which the drive stands; negative where unknown
 	record *record // the one that was read last
-	unread int     // records in a row that could not be read
 	free   chan *record
 	work   chan work
 	hash   chan hashing
@@ -67,12 +59,6 @@ type hashing struct {
 	done chan<- struct{}
 }
 
-// tapeError is what a tape did not give back; its twin may.
-type tapeError struct{ err error }
-
-func (e *tapeError) Error() string { return e.err.Error() }
-func (e *tapeError) Unwrap() error { return e.err }
-
 // ends tells whether an error of the target is not about one member.
 func ends(err error) bool {
 	for _, errno := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.EMFILE, syscall.ENFILE} {
@@ -83,9 +69,9 @@ func ends(err error) bool {
 	return false
 }
 
-// read reads items, in order, and notes at each what became of it. The first error is what is wrong with the tape or its
+// visit reads items, in order, and notes at each what became of it. The first error is what is wrong with the tape or its
 // drive, the second ends the run.
-func (r *reading) read(ctx context.Context, items []*wanted) (tapeErr, err error) {
+func (r *reading) visit(ctx context.Context, items []*wanted) (tapeErr, err error) {
 	r.free, r.work, r.dead = make(chan *record, buffers), make(chan work, 2*buffers), make(chan struct{})
 	for range buffers {
 		r.free <- &record{data: make([]byte, r.size)}
@@ -262,49 +248,12 @@ func (r *reading) recordAt(ctx context.Context, block int64) (rec *record, why, 
 	}
 	rec.block = block
 	rec.uses.Store(1)
-	err := r.moveTo(ctx, block, rec.data)
-	n := 0
-	if err == nil {
-		n, err = r.l.Drive.ReadRecord(ctx, rec.data)
-		r.at = block + 1
+	if why, tapeErr = r.read(ctx, block, rec.data); why != nil || tapeErr != nil {
+		r.release(rec)
+		return nil, why, tapeErr
 	}
-	if err == nil && int64(n) != r.size {
-		err = &tapeError{fmt.Errorf("record %d has %d bytes, not %d", block, n, r.size)}
-	}
-	if err == nil {
-		r.unread = 0
-		r.record = rec
-		return rec, nil, nil
-	}
-	r.release(rec)
-	r.at = -1
-	var sense *tape.SenseError
-	switch {
-	case errors.Is(err, tape.ErrFilemark), errors.Is(err, tape.ErrEndOfData), errors.Is(err, tape.ErrShortBuffer), errors.As(err, new(*tapeError)),
-		errors.As(err, &sense) && sense.Key == tape.MediumError:
-	default:
-		return nil, nil, err
-	}
-	if r.unread++; r.unread >= mostUnread {
-		return nil, nil, fmt.Errorf("%d records in a row cannot be read, the last one %d: %w", r.unread, block, err)
-	}
-	return nil, &tapeError{fmt.Errorf("record %d: %w", block, err)}, nil
-}
-
-// moveTo brings the drive to a block: by reading on where that is faster.
-func (r *reading) moveTo(ctx context.Context, block int64, buf []byte) error {
-	if r.at < 0 || block < r.at || (block-r.at)*r.size > r.l.Drive.LocateGap() {
-		r.at = block
-		return r.l.Drive.Locate(ctx, block)
-	}
-	for r.at < block {
-		if _, err := r.l.Drive.ReadRecord(ctx, buf); err != nil && !errors.Is(err, tape.ErrFilemark) {
-			r.at = block
-			return r.l.Drive.Locate(ctx, block) // what lies between is not wanted
-		}
-		r.at++
-	}
-	return nil
+	r.record = rec
+	return rec, nil, nil
 }
 
 func (r *reading) release(rec *record) {

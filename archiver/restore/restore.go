@@ -4,6 +4,8 @@
 //
 // Each tape is visited once, its members in the order in which a drive comes by them; where two tapes, or both twins, are at
 // hand, two drives read at once. A run that ended early is begun again: what is there already is not read from tape.
+//
+// A Recaller brings single files back into a folder of its own, for those who wait for them.
 package restore
 
 import (
@@ -322,13 +324,13 @@ func (r *run) tape(ctx context.Context, v *visitTo, side, drive int) (err error)
 		defer r.moving.Unlock()
 		err = errors.Join(err, r.PutBack(context.WithoutCancel(ctx), l, 0))
 	}()
-	size, err := r.identify(ctx, l)
+	size, err := identify(ctx, r.Ledger, l)
 	if err != nil {
 		all(err)
 		return ctx.Err()
 	}
 	v.inOrder(l.Medium, size)
-	rd := &reading{run: r, l: l, side: side, at: -1, size: size}
+	rd := &reading{run: r, head: head{l: l, at: -1, size: size}, side: side}
 	for _, t := range []**target{&rd.target, &rd.linker} {
 		if *t, err = openTarget(r.To, r.Overwrite, &r.temps, r.lack); err != nil {
 			return fmt.Errorf("restore to %s: %w", r.To, err)
@@ -337,7 +339,7 @@ func (r *run) tape(ctx context.Context, v *visitTo, side, drive int) (err error)
 		r.targets = append(r.targets, *t)
 		r.mu.Unlock()
 	}
-	tapeErr, err := rd.read(ctx, v.items)
+	tapeErr, err := rd.visit(ctx, v.items)
 	if bad := rd.bad(); len(bad) > 0 {
 		err = errors.Join(err, r.suspect(context.WithoutCancel(ctx), l, bad))
 	}
@@ -347,36 +349,12 @@ func (r *run) tape(ctx context.Context, v *visitTo, side, drive int) (err error)
 	return errors.Join(err, ctx.Err())
 }
 
-// identify makes sure that the tape is the one that the ledger means, and returns the size of its records.
-func (r *run) identify(ctx context.Context, l *archiver.Loaded) (recordSize int64, err error) {
-	t, err := r.Ledger.Tape(ctx, l.Barcode)
-	if err != nil {
-		return 0, err
-	}
-	buf := make([]byte, max(t.RecordSize, catalog.DefaultRecordSize))
-	n, err := l.Drive.ReadRecord(ctx, buf)
-	if err != nil {
-		return 0, fmt.Errorf("the label of tape %s cannot be read: %w", l.Barcode, err)
-	}
-	label, err := catalog.ParseLabel(buf[:n])
-	if err != nil {
-		return 0, fmt.Errorf("tape %s does not begin with a label of ours: %w", l.Barcode, err)
-	}
-	if label.Tape != t.UUID || label.Barcode != t.Barcode {
-		return 0, fmt.Errorf("the cartridge with barcode %s is labelled %s, UUID %s, but the ledger says UUID %s: it is not read", l.Barcode, label.Barcode, label.Tape, t.UUID)
-	}
-	return int64(t.RecordSize), nil
-}
-
 // suspect records that a tape did not give back what was written.
 func (r *run) suspect(ctx context.Context, l *archiver.Loaded, bad []ledger.CheckedCopy) error {
 	r.mu.Lock()
 	r.report.Suspect = append(r.report.Suspect, l.Barcode)
 	r.mu.Unlock()
-	now := time.Now()
-	requeued, err := r.Ledger.RecordVerification(ctx, ledger.Verification{
-		Barcode: l.Barcode, Began: now, Ended: now, Drive: l.Drive.Name(), Reason: "restoring: " + bad[0].Bad, Copies: bad,
-	})
+	requeued, err := doubt(ctx, r.Ledger, l, "restoring", bad)
 	for _, it := range requeued {
 		r.mu.Lock()
 		told := r.requeued[it.ID]
