@@ -47,7 +47,7 @@ func (f *fileSystem) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.Ope
 	}
 	ctx, done := f.begin(cancel)
 	defer done()
-	limited, stop := f.limited(ctx)
+	limited, stop := context.WithTimeoutCause(ctx, f.cfg.openLimit(n.tree), errTooLong)
 	defer stop()
 	h := &file{node: n, path: n.path()}
 	var err error

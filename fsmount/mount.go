@@ -29,6 +29,7 @@ type Config struct {
 	Tapes         sources.Source // the catalogs of the tapes, as one more folder beside the hosts; none if nil
 	AttrTTL       time.Duration  // for how long attributes and listings are believed without asking again
 	CallLimit     time.Duration  // for one call at a host; listings have ten times as much
+	RecallLimit   time.Duration  // for opening a file of Tapes, whose data may have to come off a tape first; as CallLimit if 0
 	AllowOther    bool           // let other users than the one who mounts in
 	NoPassthrough bool           // read local files through this process even where the kernel could by itself
 
@@ -37,6 +38,14 @@ type Config struct {
 
 	Problem func(text string) // hears of errors that are not of every day, each host's at most once a minute
 	Info    func(text string) // hears of what else there is to say
+}
+
+// openLimit is how long opening a file of a tree may take.
+func (c *Config) openLimit(t *tree) time.Duration {
+	if t.name == tapesName && c.RecallLimit > 0 {
+		return c.RecallLimit
+	}
+	return c.CallLimit
 }
 
 func (c *Config) listLimit() time.Duration { return 10 * c.CallLimit }

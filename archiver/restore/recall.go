@@ -22,11 +22,11 @@ import (
 type RecallConfig struct {
 	Ledger  *ledger.Ledger
 	Stage   *stage.Stage
-	Library func() (tape.Library, error) // takes it, without waiting; the error wraps lock.ErrHeld while somebody else has it
-	Timeout time.Duration                // how long a file may be waited for
-	Idle    time.Duration                // how long a tape, and what nobody waits for any more, is kept at hand
-	Info    func(text string)            // hears which tape is loaded for whom
-	Problem func(text string)            // hears of tapes that do not give back what was written, and of a library in trouble
+	Library func(ctx context.Context) (tape.Library, error) // takes it, without waiting for others; the error wraps lock.ErrHeld while somebody else has it
+	Timeout time.Duration                                   // how long a file may be waited for
+	Idle    time.Duration                                   // how long a tape, and what nobody waits for any more, is kept at hand
+	Info    func(text string)                               // hears which tape is loaded for whom
+	Problem func(text string)                               // hears of tapes that do not give back what was written, and of a library in trouble
 }
 
 // Recaller brings single files back while somebody waits for them. It promises that what it gives was read from tape and has
@@ -217,7 +217,7 @@ const again = 500 * time.Millisecond
 func (r *Recaller) serve() {
 	told := false
 	for r.more() {
-		lib, err := r.Library()
+		lib, err := r.Library(r.life)
 		held := errors.Is(err, lock.ErrHeld)
 		r.mu.Lock()
 		r.held = nil

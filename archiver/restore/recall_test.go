@@ -67,7 +67,7 @@ func (s *recallSite) start(size int64, change func(*restore.RecallConfig)) {
 	s.T.Cleanup(func() { s.r.Close() })
 }
 
-func (s *recallSite) library() (tape.Library, error) {
+func (s *recallSite) library(context.Context) (tape.Library, error) {
 	lib, err := virtual.Open(s.Tapes)
 	if err != nil {
 		return nil, err
@@ -250,7 +250,7 @@ func TestRecall(t *testing.T) {
 	// What was read stays over a restart, and needs no library.
 	must(t, s.stage.Close())
 	s.start(1<<30, func(cfg *restore.RecallConfig) {
-		cfg.Library = func() (tape.Library, error) { return nil, errors.New("no library is needed") }
+		cfg.Library = func(context.Context) (tape.Library, error) { return nil, errors.New("no library is needed") }
 	})
 	for _, name := range names {
 		s.same("", name)

@@ -57,7 +57,7 @@ func (r *Recaller) look(ctx context.Context) map[string]bool {
 		}
 		r.mu.Unlock()
 		if !fresh {
-			if lib, err := r.Library(); err == nil { // else what was seen last has to do
+			if lib, err := r.Library(ctx); err == nil { // else what was seen last has to do
 				if _, err := r.inventory(ctx, lib, false); err != nil {
 					r.Problem("looking into the library: " + err.Error())
 				}

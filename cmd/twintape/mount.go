@@ -30,11 +30,12 @@ func newMountCommand(a *app) *cobra.Command {
 		Use:   "mount MOUNTPOINT",
 		Short: "Show all hosts, and what is on tape, as one read-only tree",
 		Long: "mount shows each host as MOUNTPOINT/host/path, also under its aliases and as MOUNTPOINT/host:/path, and what is on\n" +
-			"tape, with its sizes and times but without its data, as MOUNTPOINT/tapes/BARCODE/host/path, or /tapes/all/host/path.\n" +
-			"Extended attributes (getfattr -d) tell where a file is: user.twintape.host, .md5, .tapes and .state. No host is\n" +
-			"contacted before something of it is looked at, and one that is down fails alone. It stays in the foreground, tells\n" +
-			"systemd when it is ready, and ends well with SIGTERM, Ctrl-C or umount; with --background it returns once it is\n" +
-			"mounted, and writes to mount.log in state_dir. A mount that a killed process left there is taken away first.\n\n" +
+			"tape, with its sizes and times, as MOUNTPOINT/tapes/BARCODE/host/path, or /tapes/all/host/path; its data is brought\n" +
+			"off the tape if the configuration says recall = true, else it cannot be read. Extended attributes (getfattr -d) tell\n" +
+			"where a file is: user.twintape.host, .md5, .tapes, .state and .residency. No host is contacted before\n" +
+			"something of it is looked at, and one that is down fails alone. It stays in the foreground, tells systemd when it is\n" +
+			"ready, and ends well with SIGTERM, Ctrl-C or umount; with --background it returns once it is mounted, and writes to\n" +
+			"mount.log in state_dir. A mount that a killed process left there is taken away first.\n\n" +
 			"As root it needs nothing but /dev/fuse, otherwise Debian's package fuse3.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -59,6 +60,13 @@ func newMountCommand(a *app) *cobra.Command {
 			}
 			if l, err := a.ledger(cmd.Context()); err == nil {
 				tapes := a.tapes(l)
+				if cfg.Mount.Recall {
+					if recaller, err := a.recaller(l); err == nil {
+						tapes.Recaller, mounted.RecallLimit = recaller, cfg.Mount.RecallTimeout+mounted.CallLimit
+					} else {
+						a.log.Warnf("what is on tape is shown, but cannot be read: %v", err)
+					}
+				}
 				mounted.Tapes, mounted.Xattrs = tapes, tapes.HostXattrs
 			} else {
 				a.log.Warnf("what is on tape is not shown: %v", err) // the hosts can do without

@@ -193,6 +193,15 @@ func (a *app) ledger(ctx context.Context) (*ledger.Ledger, error) {
 
 // library takes the tape library for this process.
 func (a *app) library(ctx context.Context) (tape.Library, error) {
+	l, err := a.openLibrary(ctx)
+	if err == nil {
+		a.closers = append(a.closers, l.Close)
+	}
+	return l, err
+}
+
+// openLibrary takes the tape library; the caller closes it.
+func (a *app) openLibrary(ctx context.Context) (tape.Library, error) {
 	cfg, err := a.config()
 	if err != nil {
 		return nil, err
@@ -211,7 +220,6 @@ func (a *app) library(ctx context.Context) (tape.Library, error) {
 	if err != nil {
 		return nil, exitcode.With(exitcode.Unavailable, err)
 	}
-	a.closers = append(a.closers, l.Close)
 	return l, nil
 }
 

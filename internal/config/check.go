@@ -45,6 +45,11 @@ type rawConfig struct {
 	Mount struct {
 		AllowOther bool     `toml:"allow_other"`
 		AttrTTL    duration `toml:"attr_ttl"`
+
+		Recall        bool     `toml:"recall"`
+		CacheDir      string   `toml:"cache_dir"`
+		CacheSize     size     `toml:"cache_size"`
+		RecallTimeout duration `toml:"recall_timeout"`
 	} `toml:"mount"`
 }
 
@@ -80,6 +85,8 @@ func defaults() rawConfig {
 	r.Verify.Sample = 0.25
 	r.Verify.DeletableAfter = "full"
 	r.Mount.AttrTTL = duration(time.Second)
+	r.Mount.CacheSize = 50e9
+	r.Mount.RecallTimeout = duration(30 * time.Minute)
 	return r
 }
 
@@ -97,7 +104,7 @@ var known = []string{
 	"host.exports", "host.uid", "host.gid", "host.gids", "host.nfs_port", "host.mount_port",
 	"archive", "archive.archive_size", "archive.record_size", "archive.flush_bytes", "archive.memory", "archive.sides", "archive.on_drive_failure",
 	"verify", "verify.sample", "verify.deletable_after", "verify.swap_drives",
-	"mount", "mount.allow_other", "mount.attr_ttl",
+	"mount", "mount.allow_other", "mount.attr_ttl", "mount.recall", "mount.cache_dir", "mount.cache_size", "mount.recall_timeout",
 }
 
 // checker collects faults.
@@ -234,8 +241,25 @@ func (c *checker) config(r *rawConfig, meta toml.MetaData) *Config {
 	if r.Verify.SwapDrives != nil {
 		out.Verify.SwapDrives = *r.Verify.SwapDrives
 	}
-	out.Mount = Mount{AllowOther: r.Mount.AllowOther, AttrTTL: time.Duration(r.Mount.AttrTTL)}
+	c.mount(r, out)
 	return out
+}
+
+func (c *checker) mount(r *rawConfig, out *Config) {
+	m := &r.Mount
+	out.Mount = Mount{
+		AllowOther: m.AllowOther, AttrTTL: time.Duration(m.AttrTTL),
+		Recall: m.Recall, CacheDir: c.abs(m.CacheDir), CacheSize: int64(m.CacheSize), RecallTimeout: time.Duration(m.RecallTimeout),
+	}
+	if m.CacheDir == "" {
+		out.Mount.CacheDir = filepath.Join(out.StateDir, "cache")
+	}
+	if m.CacheSize < 1<<20 {
+		c.fault("mount.cache_size", "is %s: use at least 1 MiB, and more than the largest file that is to be read", bytes(int64(m.CacheSize)))
+	}
+	if m.RecallTimeout < duration(time.Second) {
+		c.fault("mount.recall_timeout", "is %v: use at least \"1s\"; loading a tape alone takes a minute or more", time.Duration(m.RecallTimeout))
+	}
 }
 
 // minRecords is the smallest ring that keeps sources and drives busy.

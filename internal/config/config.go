@@ -93,6 +93,11 @@ type Verify struct {
 type Mount struct {
 	AllowOther bool
 	AttrTTL    time.Duration
+
+	Recall        bool // what is read of a tape is brought off it
+	CacheDir      string
+	CacheSize     int64 // bytes
+	RecallTimeout time.Duration
 }
 
 // Places are where Find looks when it is not told.

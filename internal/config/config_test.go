@@ -26,7 +26,7 @@ func TestDefaults(t *testing.T) {
 		Library: Library{Kind: "virtual", Dir: "/site/tapes", Timing: "none"},
 		Archive: Archive{ArchiveSize: 12e9, RecordSize: 512 << 10, FlushBytes: 32e9, Memory: 1 << 30, Sides: [2]string{"PAPR1*", "PAPR2*"}, OnDriveFailure: "stop"},
 		Verify:  Verify{Sample: 0.25, DeletableAfter: "full"},
-		Mount:   Mount{AttrTTL: time.Second},
+		Mount:   Mount{AttrTTL: time.Second, CacheDir: "/site/state/cache", CacheSize: 50e9, RecallTimeout: 30 * time.Minute},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -41,7 +41,7 @@ ledger = { driver = "sqlite", path = "l.db" }
 library = { kind = "virtual", dir = "/srv/tapes", timing = "lto5" }
 archive = { archive_size = "1 GB", record_size = 1048576, flush_bytes = "4 GiB", memory = "64 MiB", sides = ["A*", "B*"], on_drive_failure = "single" }
 verify = { sample = 1, deletable_after = "sample", swap_drives = true }
-mount = { allow_other = true, attr_ttl = "2m" }
+mount = { allow_other = true, attr_ttl = "2m", recall = true, cache_dir = "c", cache_size = "1 TB", recall_timeout = "2h" }
 [[host]]
 name = "pot1"
 source = "local"
@@ -103,7 +103,7 @@ source = "nfs"
 		},
 		Archive: Archive{ArchiveSize: 1e9, RecordSize: 1 << 20, FlushBytes: 4 << 30, Memory: 64 << 20, Sides: [2]string{"A*", "B*"}, OnDriveFailure: "single"},
 		Verify:  Verify{Sample: 1, DeletableAfter: "sample", SwapDrives: true},
-		Mount:   Mount{AllowOther: true, AttrTTL: 2 * time.Minute},
+		Mount:   Mount{AllowOther: true, AttrTTL: 2 * time.Minute, Recall: true, CacheDir: "/site/c", CacheSize: 1e12, RecallTimeout: 2 * time.Hour},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -174,6 +174,9 @@ func TestFaults(t *testing.T) {
 		{"gids alone", start + host + "source = \"nfs\"\ngids = [1]\n", "host.uid: host pot1: is missing: give uid and gid together"},
 		{"uid", start + host + "source = \"nfs\"\nuid = -1\ngid = 1\n", ":8: host.uid: host pot1: -1 is no number of a user"},
 		{"gids", start + host + "source = \"nfs\"\nuid = 1\ngid = 1\ngids = [0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]\n", ":10: host.gids: host pot1: has 17 groups"},
+		{"cache", start + "[mount]\ncache_size = 4096\n", ":6: mount.cache_size: is 4.0 KiB: use at least 1 MiB"},
+		{"recall timeout", start + "[mount]\nrecall_timeout = \"0s\"\n", ":6: mount.recall_timeout: is 0s: use at least"},
+		{"recall", start + "[mount]\nrecal = true\n", ":6: mount.recal: there is no such key; the nearest is mount.recall"},
 		{"mount", start + "[mount]\nattr_ttl = \"soon\"\n", `"soon" is no time: write it as "1s" or "5m"`},
 		{"status page", start + "[serve]\nlisten = \":80\"\n", ":5: serve: the status page is not in this version"},
 

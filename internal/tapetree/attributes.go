@@ -15,7 +15,11 @@ const (
 	md5Attr   = "user.twintape.md5"
 	tapesAttr = "user.twintape.tapes" // barcodes, separated by commas
 	stateAttr = "user.twintape.state"
+	whereAttr = "user.twintape.residency" // with a Recaller only
 )
+
+// online is the residency of what is on its host.
+const online = "online"
 
 // changed is the state of what is not on tape as it is now, though its item is.
 const changed = "changed"
@@ -34,20 +38,25 @@ func (t *Tree) Xattrs(ctx context.Context, p string) (map[string]string, error) 
 	if e.Item == 0 {
 		return out, nil
 	}
-	return out, failed("getxattr", p, t.tellItem(ctx, out, e))
+	good, err := t.tellItem(ctx, out, e)
+	if t.Recaller != nil && err == nil && e.FileMode().IsRegular() {
+		if where := t.Recaller.Residency(ctx, e, good); where != "" {
+			out[whereAttr] = where
+		}
+	}
+	return out, failed("getxattr", p, err)
 }
 
-// tellItem adds what a member's item and copies tell.
-func (t *Tree) tellItem(ctx context.Context, out map[string]string, e ledger.Browsed) error {
+// tellItem adds what a member's item and copies tell, and returns the barcodes of those that count.
+func (t *Tree) tellItem(ctx context.Context, out map[string]string, e ledger.Browsed) (good []string, err error) {
 	if !e.MD5.IsZero() && e.Bad == "" {
 		out[md5Attr] = e.MD5.String()
 	}
 	for it, err := range t.Ledger.Items(ctx, ledger.Filter{IDs: []int64{e.Item}}) {
 		if err != nil {
-			return err
+			return nil, err
 		}
 		out[stateAttr] = string(it.State)
-		var good []string
 		for _, c := range it.Copies {
 			if c.Bad == "" {
 				good = append(good, c.Barcode)
@@ -57,13 +66,16 @@ func (t *Tree) tellItem(ctx context.Context, out map[string]string, e ledger.Bro
 			out[tapesAttr] = strings.Join(good, ",")
 		}
 	}
-	return nil
+	return good, nil
 }
 
 // HostXattrs tells of a file on its host, as it looks now, what Xattrs tells of one on tape. What was archived and is not
 // the same any more, or came to its item later, is told as changed, and nothing else of it.
 func (t *Tree) HostXattrs(ctx context.Context, host, p string, now sources.Info) (map[string]string, error) {
 	out := map[string]string{hostAttr: host}
+	if t.Recaller != nil && now.Mode.IsRegular() {
+		out[whereAttr] = online
+	}
 	it, err := t.Ledger.ItemOver(ctx, host, p)
 	if errors.Is(err, ledger.ErrNotFound) {
 		return out, nil
@@ -83,5 +95,6 @@ func (t *Tree) HostXattrs(ctx context.Context, host, p string, now sources.Info)
 		out[stateAttr] = changed
 		return out, nil
 	}
-	return out, t.tellItem(ctx, out, e)
+	_, err = t.tellItem(ctx, out, e)
+	return out, err
 }

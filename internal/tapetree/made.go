@@ -118,11 +118,11 @@ func (t *Tree) sums(a ledger.PlannedArchive) func(ctx context.Context, w io.Writ
 	}
 }
 
-// file is an open file with its content in a temporary file.
+// file is an open file with its content on disk.
 type file struct {
 	path string
 	info sources.Info
-	temp *os.File // has no name
+	temp *os.File
 }
 
 func (t *Tree) openMade(ctx context.Context, barcode, name string) (_ *file, err error) {

@@ -7,7 +7,8 @@
 //	/all/<host>/<path>         what is on any tape; of several versions the latest
 //
 // A Tree is a sources.Source and as safe for concurrent use. Directories that only lead to what was archived have neither
-// owner nor time. The data of what was archived cannot be opened: the error wraps ErrOnTape.
+// owner nor time. The data of what was archived is for a Recaller to bring; without one it cannot be opened: the error wraps
+// ErrOnTape.
 package tapetree
 
 import (
@@ -16,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -41,6 +43,17 @@ type Tree struct {
 	Scratch string // folder for files that are made when they are opened
 	// Changed compares a member with how its source looks now, and says in which way it differs.
 	Changed func(member *catalog.Entry, now sources.Info) error
+	// Recaller brings the data of members; nobody does if it is nil.
+	Recaller Recaller
+}
+
+// Recaller brings the data of members off their tapes. It may be used concurrently.
+type Recaller interface {
+	// Recall waits until a member's data is on disk, and opens it for reading at any offset. barcode is the
+	// tape that it is to come from rather than from another; empty if any will do.
+	Recall(ctx context.Context, member ledger.Browsed, barcode string) (*os.File, error)
+	// Residency tells in a word where the data of a member can be had that has copies on some tapes; empty if it is not known.
+	Residency(ctx context.Context, member ledger.Browsed, barcodes []string) string
 }
 
 var (
@@ -178,8 +191,8 @@ func (t *Tree) Readlink(ctx context.Context, p string) (string, error) {
 	return e.Link, failed("readlink", p, err)
 }
 
-// Open opens one of the files that tell of a tape. It makes their content first, which takes seconds for a tape with a
-// million members.
+// Open opens one of the files that tell of a tape, and makes its content first, which takes seconds for a tape with a million
+// members; or a member, and waits until its data was recalled.
 func (t *Tree) Open(ctx context.Context, p string) (sources.File, error) {
 	at := parse(p)
 	info, err := t.stat(ctx, at)
@@ -195,7 +208,22 @@ func (t *Tree) Open(ctx context.Context, p string) (sources.File, error) {
 		}
 		return f, nil
 	}
+	if t.Recaller != nil {
+		f, err := t.recall(ctx, at)
+		if err != nil {
+			return nil, failed("open", p, err)
+		}
+		return &file{path: p, info: info, temp: f}, nil
+	}
 	return nil, failed("open", p, fmt.Errorf("%w; `twintape find --commands %s:%s` tells how to read it back", ErrOnTape, at.host, at.path))
+}
+
+func (t *Tree) recall(ctx context.Context, at place) (*os.File, error) {
+	e, err := t.Ledger.Browse(ctx, at.barcode(), at.host, at.path)
+	if err != nil {
+		return nil, err
+	}
+	return t.Recaller.Recall(ctx, e, at.barcode())
 }
 
 func failed(op, p string, err error) error {
