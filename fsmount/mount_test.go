@@ -49,6 +49,7 @@ type site struct {
 	NoPassthrough bool
 	OneProcessor  bool // GOMAXPROCS=1: nothing may wait for another thread
 	AttrTTL       time.Duration
+	Tapes         string // folder that stands for the tapes; none if empty
 }
 
 func TestMain(m *testing.M) {
@@ -95,9 +96,15 @@ func serve(text string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	tell := func(text string) { fmt.Fprintln(os.Stderr, text) }
-	return fsmount.Serve(ctx, s.Mountpoint, fsmount.Config{
-		Namespace: ns, AttrTTL: s.AttrTTL, CallLimit: 20 * time.Second, NoPassthrough: s.NoPassthrough, Problem: tell, Info: tell,
-	}, func() { fmt.Println("ready") })
+	cfg := fsmount.Config{Namespace: ns, AttrTTL: s.AttrTTL, CallLimit: 20 * time.Second, NoPassthrough: s.NoPassthrough, Problem: tell, Info: tell}
+	if s.Tapes != "" {
+		tapes, err := local.New("tapes", s.Tapes)
+		if err != nil {
+			return err
+		}
+		cfg.Tapes, cfg.RecallLimit = slow{tapes}, time.Hour
+	}
+	return fsmount.Serve(ctx, s.Mountpoint, cfg, func() { fmt.Println("ready") })
 }
 
 // server is a process that serves a mount.

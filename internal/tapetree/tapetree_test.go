@@ -19,6 +19,7 @@ import (
 
 	"twintape/archiver"
 	"twintape/archiver/archivertest"
+	"twintape/internal/ledger"
 	"twintape/internal/tapetree"
 	"twintape/sources"
 )
@@ -230,6 +231,64 @@ func TestErrors(t *testing.T) {
 	cancel()
 	_, err = s.tree.ReadDir(cancelled, "/PAPR1001/pot1/n1")
 	wrong("list when cancelled", err, context.Canceled)
+}
+
+// cupboard stands for a Recaller: it has everything at hand.
+type cupboard struct{ s *site }
+
+func (c cupboard) Recall(_ context.Context, m ledger.Browsed, barcode string) (*os.File, error) {
+	if barcode == "PAPR2001" {
+		return nil, fmt.Errorf("it is torn: %w", syscall.EIO)
+	}
+	return os.Open(filepath.Join(c.s.Data, m.Path))
+}
+
+func (c cupboard) Residency(_ context.Context, m ledger.Browsed, barcodes []string) string {
+	if path.Base(m.Path) == "a" {
+		return "" // not known
+	}
+	return "in the cupboard, as " + strings.Join(barcodes, " and ")
+}
+
+func TestRecall(t *testing.T) {
+	s := newSite(t)
+	s.fill()
+	s.Archive("pot1:/n1/*")
+	s.tree.Recaller = cupboard{s}
+	ctx := t.Context()
+	for _, p := range []string{"/PAPR1001/pot1/n1/single", "/all/pot1/n1/single"} {
+		if got := s.read(p); got != "one" {
+			t.Errorf("%s holds %q", p, got)
+		}
+	}
+	f, err := s.tree.Open(ctx, "/all/pot1/n1/single")
+	must(t, err)
+	defer f.Close()
+	listed, err := s.tree.Stat(ctx, "/all/pot1/n1/single")
+	must(t, err)
+	if info, err := f.Stat(ctx); err != nil || info != listed {
+		t.Errorf("the open file is %v, %v, want %v", info, err, listed)
+	}
+	var e *sources.Error
+	if _, err := s.tree.Open(ctx, "/PAPR2001/pot1/n1/single"); !errors.Is(err, syscall.EIO) || !errors.As(err, &e) || e.Path != "/PAPR2001/pot1/n1/single" {
+		t.Errorf("the torn one: %v", err)
+	}
+	if got := s.read("/PAPR1001/.label"); !strings.Contains(got, "PAPR1001") {
+		t.Errorf("the label is %q", got)
+	}
+	const where = "user.twintape.residency"
+	for p, want := range map[string]string{"single": "in the cupboard, as PAPR1001 and PAPR2001", "zen.1/a": "", "zen.1": "", "zen.1/sub/relative": ""} {
+		if got, err := s.tree.Xattrs(ctx, "/PAPR1001/pot1/n1/"+p); err != nil || got[where] != want {
+			t.Errorf("%s is %q, %v, want %q", p, got[where], err, want)
+		}
+	}
+	for p, want := range map[string]string{"/n1/single": "online", "/n2/zen.2/visdata": "online", "/n1": ""} {
+		now, err := s.Source.Stat(ctx, p)
+		must(t, err)
+		if got, err := s.tree.HostXattrs(ctx, "pot1", p, now); err != nil || got[where] != want {
+			t.Errorf("%s on its host is %q, %v, want %q", p, got[where], err, want)
+		}
+	}
 }
 
 func TestXattrs(t *testing.T) {
