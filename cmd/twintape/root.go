@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
 	"github.com/sirupsen/logrus"
@@ -55,7 +56,8 @@ func newRootCommand(a *app) *cobra.Command {
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			lock.Command = cmd.CommandPath()
 			level, err := logrus.ParseLevel(a.logLevel)
 			if err != nil {
 				return exitcode.With(exitcode.Usage, fmt.Errorf("--log-level: %w", err))
@@ -193,12 +195,34 @@ func (a *app) ledger(ctx context.Context) (*ledger.Ledger, error) {
 
 // library takes the tape library for this process.
 func (a *app) library(ctx context.Context) (tape.Library, error) {
-	l, err := a.openLibrary(ctx)
-	if err == nil {
-		a.closers = append(a.closers, l.Close)
+	for began, told := time.Now(), false; ; {
+		l, err := a.openLibrary(ctx)
+		if err == nil {
+			a.closers = append(a.closers, l.Close)
+			return l, nil
+		}
+		// A mount that recalls files gives the library back soon; a night's run need not fail for that.
+		var held *lock.HeldError
+		if !errors.As(err, &held) || held.Holder.Command != mountCommand || time.Since(began) > mountPatience {
+			return nil, err
+		}
+		if !told {
+			a.log.Infof("a mount (process %d) reads a tape for its users: waiting for it", held.Holder.PID)
+			told = true
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
-	return l, err
 }
+
+// How a mount is called in the locks that it takes, and how long it is waited for.
+const (
+	mountCommand  = "twintape mount"
+	mountPatience = 10 * time.Minute
+)
 
 // openLibrary takes the tape library; the caller closes it.
 func (a *app) openLibrary(ctx context.Context) (tape.Library, error) {

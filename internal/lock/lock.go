@@ -16,6 +16,9 @@ import (
 // ErrHeld says that somebody else has the lock.
 var ErrHeld = errors.New("held")
 
+// Command is what this process is called in the locks that it takes. It may be set before the first is taken.
+var Command = filepath.Base(os.Args[0])
+
 // Holder is who has a lock.
 type Holder struct {
 	PID     int       `json:"pid"`
@@ -73,7 +76,7 @@ func Acquire(path string) (*Lock, error) {
 }
 
 func write(f *os.File) error {
-	h := Holder{PID: os.Getpid(), Command: filepath.Base(os.Args[0]), Since: time.Now().UTC().Truncate(time.Second)}
+	h := Holder{PID: os.Getpid(), Command: Command, Since: time.Now().UTC().Truncate(time.Second)}
 	h.Machine, _ = os.Hostname() // for the message only
 	line, err := json.Marshal(h)
 	if err != nil {
