@@ -52,11 +52,11 @@ func (j *job) close(ctx context.Context) error {
 
 // writeCatalogs writes the session's catalog to the tapes, made from what the ledger holds, and records it.
 func (j *job) writeCatalogs(ctx context.Context, at place) error {
-	made, err := j.makeCatalog(ctx)
+	made, err := j.MakeCatalog(ctx, j.session, time.Now().UTC().Truncate(time.Second))
 	if err != nil {
 		return err
 	}
-	defer made.discard()
+	defer made.Discard()
 	var records, positions [2]int64
 	var errs [2]error
 	var g sync.WaitGroup
@@ -86,19 +86,20 @@ func (j *job) writeCatalogs(ctx context.Context, at place) error {
 			positions[side] = at.record + n + 1
 		}
 	}
-	where := ledger.CatalogPlace{TapeFile: at.tapeFile, Record: at.record, Records: max(records[0], records[1]), Bytes: made.size, MD5: made.sum}
+	where := ledger.CatalogPlace{TapeFile: at.tapeFile, Record: at.record, Records: max(records[0], records[1]), Bytes: made.size, MD5: made.Sum}
 	return j.Ledger.CloseSession(ctx, j.session.ID, where, positions, made.head.Closed)
 }
 
-// closing is a session's catalog in temporary files.
-type closing struct {
+// Closing is a session's catalog in temporary files.
+type Closing struct {
+	Sum           catalog.MD5 // of its catalog.jsonl
 	head          catalog.Session
 	jsonl, crcs   *os.File
 	size, crcSize int64
-	sum           catalog.MD5 // of jsonl
 }
 
-func (c *closing) discard() {
+// Discard gives the files up.
+func (c *Closing) Discard() {
 	for _, f := range []*os.File{c.jsonl, c.crcs} {
 		if f != nil {
 			f.Close() // it has no name any more
@@ -106,30 +107,30 @@ func (c *closing) discard() {
 	}
 }
 
-// makeCatalog makes the catalog of the job's session from the ledger.
-func (j *job) makeCatalog(ctx context.Context) (_ *closing, err error) {
-	c := &closing{}
+// MakeCatalog makes the catalog of a session from the ledger, as of a time; that of its closing gives what is on tape.
+func (a *Archiver) MakeCatalog(ctx context.Context, s ledger.Session, closed time.Time) (_ *Closing, err error) {
+	c := &Closing{}
 	defer func() {
 		if err != nil {
-			c.discard()
+			c.Discard()
 		}
 	}()
-	if c.jsonl, err = scratch(j.Scratch, "catalog"); err != nil {
+	if c.jsonl, err = scratch(a.Scratch, "catalog"); err != nil {
 		return nil, err
 	}
-	if c.crcs, err = scratch(j.Scratch, "crc32c"); err != nil {
+	if c.crcs, err = scratch(a.Scratch, "crc32c"); err != nil {
 		return nil, err
 	}
-	c.head, c.size, c.sum, err = j.Ledger.WriteCatalog(ctx, c.jsonl, j.session, time.Now().UTC().Truncate(time.Second))
+	c.head, c.size, c.Sum, err = a.Ledger.WriteCatalog(ctx, c.jsonl, s, closed)
 	if err != nil {
 		return nil, err
 	}
-	archives, err := j.Ledger.Archives(ctx, j.session.ID)
+	archives, err := a.Ledger.Archives(ctx, s.ID)
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range archives {
-		sums, err := j.Ledger.CRCs(ctx, p.ID)
+		sums, err := a.Ledger.CRCs(ctx, p.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -142,17 +143,20 @@ func (j *job) makeCatalog(ctx context.Context) (_ *closing, err error) {
 	return c, nil
 }
 
+// WriteTapeFile writes the catalog's tape file to w and returns how many records it takes.
+func (c *Closing) WriteTapeFile(w io.Writer) (records int64, err error) {
+	return catalog.WriteTapeFile(w, c.head, io.NewSectionReader(c.jsonl, 0, c.size), c.size, c.Sum, io.NewSectionReader(c.crcs, 0, c.crcSize), c.crcSize)
+}
+
 // write writes the catalog's tape file at the given block and makes sure that it is on the medium.
-func (c *closing) write(ctx context.Context, d tape.Drive, block int64) (int64, error) {
+func (c *Closing) write(ctx context.Context, d tape.Drive, block int64) (int64, error) {
 	if err := d.Locate(ctx, block); err != nil {
 		return 0, err
 	}
 	if err := standsAt(ctx, d, block); err != nil {
 		return 0, err
 	}
-	out := &recordWriter{ctx: ctx, drive: d, buf: make([]byte, 0, c.head.RecordSize)}
-	records, err := catalog.WriteTapeFile(out, c.head, io.NewSectionReader(c.jsonl, 0, c.size), c.size, c.sum,
-		io.NewSectionReader(c.crcs, 0, c.crcSize), c.crcSize)
+	records, err := c.WriteTapeFile(&recordWriter{ctx: ctx, drive: d, buf: make([]byte, 0, c.head.RecordSize)})
 	if err != nil {
 		return 0, err
 	}

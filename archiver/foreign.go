@@ -16,25 +16,28 @@ import (
 // longestLook is the longest record that is looked at on a tape that is not ours.
 const longestLook = 1 << 20
 
-// contents reads what stands at the beginning of a tape, in words; empty if the tape is blank. The drive stands anywhere
-// after it. What cannot be read is an error.
-func (l *Loaded) contents(ctx context.Context) (string, error) {
+// contents reads what stands at the beginning of a tape, in words; empty if the tape is blank. volume is the UUID of a label of
+// ours. The drive stands anywhere after it. What cannot be read is an error.
+func (l *Loaded) contents(ctx context.Context) (what, volume string, err error) {
 	if err := l.Drive.Rewind(ctx); err != nil {
-		return "", err
+		return "", "", err
 	}
 	buf := make([]byte, longestLook)
 	n, err := l.Drive.ReadRecord(ctx, buf)
 	switch {
 	case errors.Is(err, tape.ErrEndOfData):
-		return "", nil
+		return "", "", nil
 	case errors.Is(err, tape.ErrFilemark):
-		return "a filemark, as a tape that was erased by hand", nil
+		return "a filemark, as a tape that was erased by hand", "", nil
 	case errors.Is(err, tape.ErrShortBuffer):
-		return fmt.Sprintf("records of more than %d bytes", longestLook), nil
+		return fmt.Sprintf("records of more than %d bytes", longestLook), "", nil
 	case err != nil:
-		return "", err
+		return "", "", err
 	}
-	return fmt.Sprintf("%s (its first record has %d bytes, CRC32C %08X)", kindOf(buf[:n]), n, digest.CRC32C(buf[:n])), nil
+	if label, err := catalog.ParseLabel(buf[:n]); err == nil {
+		volume = label.Tape
+	}
+	return fmt.Sprintf("%s (its first record has %d bytes, CRC32C %08X)", kindOf(buf[:n]), n, digest.CRC32C(buf[:n])), volume, nil
 }
 
 // kindOf names what writes such a first record.
@@ -115,7 +118,7 @@ func (a *Archiver) Contents(ctx context.Context, barcode string, overwrite bool)
 			return "", loaded[0].failed(err)
 		}
 	}
-	if what, err = loaded[0].contents(ctx); err != nil {
+	if what, _, err = loaded[0].contents(ctx); err != nil {
 		return "", loaded[0].failed(fmt.Errorf("looking what it holds: %w", err))
 	}
 	if overwrite && what != "" {

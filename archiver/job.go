@@ -115,11 +115,7 @@ func (j *job) run(ctx context.Context, chosen [2]ledger.Tape) error {
 func (j *job) begin(ctx context.Context) error {
 	j.newPair()
 	return j.each(ctx, func(ctx context.Context, _ int, l *Loaded) error {
-		t, err := j.Ledger.Tape(ctx, l.Barcode)
-		if err != nil {
-			return err
-		}
-		if err := l.checkBlank(ctx, t.Overwrite); err != nil {
+		if err := j.CheckBlank(ctx, l); err != nil {
 			return err
 		}
 		return j.Ledger.SetTapeMedium(ctx, l.Barcode, l.Medium.Serial, l.Medium.Capacity)

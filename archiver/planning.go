@@ -61,7 +61,7 @@ func (j *job) remaining(from place) (int64, error) {
 			continue
 		}
 		room := l.Medium.Remaining
-		if blank := from == beginning && j.session.ID == 0; !blank && l.Medium.Capacity > 0 {
+		if blank := from == beginning && j.session.ID == 0; (!blank || l.over) && l.Medium.Capacity > 0 {
 			room = max(room, usable(l.Medium.Capacity)-from.record*int64(j.record))
 		}
 		if room == 0 {

@@ -109,7 +109,7 @@ func other(l *Loaded, format string, args ...any) error {
 }
 
 // isOurs makes sure that the tape has the label that the ledger says. One on which nothing was ever flushed may also be
-// blank, or have a label that was torn while it was written.
+// blank, or have a label that was torn while it was written, or the one from before it was recycled.
 func (j *job) isOurs(ctx context.Context, l *Loaded, fresh bool) error {
 	t, err := j.Ledger.Tape(ctx, l.Barcode)
 	if err != nil {
@@ -122,7 +122,7 @@ func (j *job) isOurs(ctx context.Context, l *Loaded, fresh bool) error {
 		return other(l, "the cartridge's serial number is %s, the ledger says %s", l.Medium.Serial, t.Serial)
 	}
 	if fresh && t.Overwrite != "" { // its label was perhaps not written yet
-		what, err := l.contents(ctx)
+		what, _, err := l.contents(ctx)
 		if err == nil && what == t.Overwrite {
 			return nil
 		}
@@ -150,6 +150,9 @@ func (j *job) isOurs(ctx context.Context, l *Loaded, fresh bool) error {
 	label, err := catalog.ParseLabel(buf[:n])
 	if err != nil {
 		return other(l, "its label: %v", err)
+	}
+	if fresh && t.GivenUp(label.Tape) {
+		return nil
 	}
 	if label.Barcode != t.Barcode || label.Tape != t.UUID || label.Pair != t.Pair {
 		return other(l, "its label says %s (UUID %s, pair %s), the ledger %s (UUID %s, pair %s)",

@@ -97,7 +97,8 @@ type Loaded struct {
 	Drive   tape.Drive
 	Number  int // of the drive
 	Medium  tape.Medium
-	slot    int // where it came from
+	slot    int  // where it came from
+	over    bool // what it holds may be overwritten: its Remaining does not count
 }
 
 // Load brings cartridges into drives, the first into drives[0] and so on, and waits until all are ready. What lies in one
@@ -239,13 +240,18 @@ func (l *Loaded) writable() error {
 	return nil
 }
 
-// checkBlank makes sure that nothing is on a tape that the ledger calls blank: a tape that holds anything is never
-// overwritten, but for what its owner has named.
-func (l *Loaded) checkBlank(ctx context.Context, allowed string) error {
+// CheckBlank makes sure that nothing is on a loaded tape that the ledger calls blank: a tape that holds anything is never
+// overwritten, but for what its owner has named, and for a volume that the ledger says was given up. The drive stands at the
+// beginning then. The error is a *ForeignError if the tape holds something.
+func (a *Archiver) CheckBlank(ctx context.Context, l *Loaded) error {
 	if err := l.writable(); err != nil {
 		return err
 	}
-	what, err := l.contents(ctx)
+	t, err := a.Ledger.Tape(ctx, l.Barcode)
+	if err != nil {
+		return err
+	}
+	what, volume, err := l.contents(ctx)
 	var sense *tape.SenseError
 	switch {
 	case errors.As(err, &sense) && sense.Key == tape.MediumError:
@@ -253,10 +259,11 @@ func (l *Loaded) checkBlank(ctx context.Context, allowed string) error {
 			"nothing was written to it; `twintape tapes retire %s` lets the next run choose another", err, l.Barcode)}
 	case err != nil:
 		return fmt.Errorf("looking for a label: %w", err)
-	case what != "" && what != allowed:
+	case what != "" && what != t.Overwrite && !t.GivenUp(volume):
 		return &ForeignError{Barcode: l.Barcode, Err: fmt.Errorf("is blank according to the ledger, but holds %s: nothing was written to it; "+
 			"take it out and find out where it belongs, or `twintape tapes retire %s`; `twintape tapes label --overwrite %s` if nobody needs what it holds",
 			what, l.Barcode, l.Barcode)}
 	}
+	l.over = what != ""
 	return l.Drive.Rewind(ctx)
 }

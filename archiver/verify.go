@@ -99,7 +99,7 @@ func (a *Archiver) verifyTape(ctx context.Context, l *Loaded, job, session int64
 	var requeued []ledger.Item
 	if err == nil || len(r.Mismatches) > 0 { // what was found counts, even if the rest could not be read
 		var recordErr error
-		requeued, recordErr = a.recordVerification(context.WithoutCancel(ctx), job, r)
+		requeued, recordErr = a.Ledger.RecordVerification(context.WithoutCancel(ctx), Verification(job, r))
 		err = errors.Join(err, recordErr)
 	}
 	return r, requeued, err
@@ -205,7 +205,8 @@ func (a *Archiver) expect(ctx context.Context, barcode string, session int64) (v
 	return e, nil
 }
 
-func (a *Archiver) recordVerification(ctx context.Context, job int64, r *verify.Report) ([]ledger.Item, error) {
+// Verification is what a report says to the ledger.
+func Verification(job int64, r *verify.Report) ledger.Verification {
 	v := ledger.Verification{
 		Barcode: r.Barcode, Job: job, Began: r.Began, Ended: r.Ended, Drive: r.Drive, Seed: r.Seed, Sample: r.Sample,
 		Good: r.Good, BytesTotal: r.BytesTotal, BytesRead: r.BytesRead,
@@ -219,7 +220,7 @@ func (a *Archiver) recordVerification(ctx context.Context, job int64, r *verify.
 	for _, it := range r.Items {
 		v.Copies = append(v.Copies, ledger.CheckedCopy{Item: it.ID, Read: it.Read, Full: it.Full, Bad: it.Bad})
 	}
-	return a.Ledger.RecordVerification(ctx, v)
+	return v
 }
 
 // verifyProgress joins what the tapes' checks tell into one event.

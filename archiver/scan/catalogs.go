@@ -183,18 +183,24 @@ func (s *scan) check(f *session) error {
 func (s *scan) fromFront(ctx context.Context) error {
 	for block := int64(firstRecord); ; {
 		next, err := s.pass(ctx, block)
-		var damage *damageError
-		switch {
-		case errors.Is(err, errEnds), beyond(err):
-			return nil
-		case errors.As(err, &damage):
-			s.note("%v; what lies behind is not looked at", err)
-			return nil
-		case err != nil:
-			return err
+		if err != nil {
+			return s.over(err)
 		}
 		block = next
 	}
+}
+
+// over takes what ends the way over tape files. It is an error only if the drive is to blame.
+func (s *scan) over(err error) error {
+	var damage *damageError
+	switch {
+	case errors.Is(err, errEnds), beyond(err):
+		return nil
+	case errors.As(err, &damage):
+		s.note("%v; what lies behind is not looked at", err)
+		return nil
+	}
+	return err
 }
 
 // pass goes over one tape file and returns where the next one begins. The error is errEnds, or one that is beyond, if none

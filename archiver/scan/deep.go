@@ -16,15 +16,8 @@ func (s *scan) deep(ctx context.Context, g gap) (err error) {
 	defer func() { err = errors.Join(err, d.end(err == nil)) }()
 	for block := g.from; block < g.to; g.tapeFile++ {
 		next, err := d.tapeFile(ctx, block, g.tapeFile)
-		var damage *damageError
-		switch {
-		case errors.Is(err, errEnds), beyond(err):
-			return nil
-		case errors.As(err, &damage):
-			s.note("%v; what lies behind is not looked at", err)
-			return nil
-		case err != nil:
-			return err
+		if err != nil {
+			return s.over(err)
 		}
 		block = next
 	}

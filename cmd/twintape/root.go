@@ -94,6 +94,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newTapesCommand(a),
 		newDrivesCommand(a),
 		newScanCommand(a),
+		newCopyCommand(a),
 		newVtlCommand(a),
 		newVersionCommand(a),
 	)

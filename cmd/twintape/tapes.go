@@ -57,8 +57,8 @@ func newTapesCommand(a *app) *cobra.Command {
 			return rows.flush()
 		},
 	}
-	cmd.AddCommand(newTapesShowCommand(a), newTapesAddCommand(a), newTapesLabelCommand(a), newTapesRetireCommand(a), newTapesTrustCommand(a),
-		newTapesCleanCommand(a), newTapesExportCommand(a))
+	cmd.AddCommand(newTapesShowCommand(a), newTapesAddCommand(a), newTapesLabelCommand(a), newTapesRetireCommand(a), newTapesRecycleCommand(a),
+		newTapesTrustCommand(a), newTapesCleanCommand(a), newTapesExportCommand(a))
 	return cmd
 }
 
@@ -189,29 +189,4 @@ func matchesAny(patterns []string, barcode string) bool {
 		}
 	}
 	return false
-}
-
-func newTapesRetireCommand(a *app) *cobra.Command {
-	var why string
-	cmd := &cobra.Command{
-		Use:   "retire BARCODE",
-		Short: "Never choose a blank tape again",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := a.ledger(cmd.Context())
-			if err != nil {
-				return err
-			}
-			t, err := l.Tape(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			if t.Pair != "" || t.Job != 0 {
-				return fmt.Errorf("tape %s is in use (%s): only tapes that hold no copies can be retired", t.Barcode, t.State)
-			}
-			return withCode(l.SetTapeState(cmd.Context(), t.Barcode, ledger.TapeRetired, why))
-		},
-	}
-	cmd.Flags().StringVar(&why, "why", "retired by its owner", "the reason, kept in the ledger")
-	return cmd
 }

@@ -33,11 +33,18 @@ func newTapesShowCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			overrides, err := l.Overrides(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
 			if a.json {
-				return printJSON(cmd.OutOrStdout(), contentsJSON(c, history, health))
+				return printJSON(cmd.OutOrStdout(), contentsJSON(c, history, health, overrides))
 			}
 			printContents(cmd.OutOrStdout(), c, history, items)
 			printHealth(cmd.OutOrStdout(), health)
+			for _, o := range overrides {
+				fmt.Fprintf(cmd.OutOrStdout(), "overridden %s by %s: it was %s\n", date(o.At), escaped(o.Who), escaped(o.What))
+			}
 			return nil
 		},
 	}
@@ -52,6 +59,7 @@ func printContents(out io.Writer, c ledger.Contents, history []ledger.Verificati
 		fmt.Fprintf(out, "because %s\n", escaped(note))
 	}
 	if t.Pair == "" {
+		printHistory(out, history)
 		return
 	}
 	fmt.Fprintf(out, "volume %s, pair %s, side %d, records of %d bytes\n", t.UUID, t.Pair, t.Side, t.RecordSize)
@@ -86,6 +94,10 @@ func printContents(out io.Writer, c ledger.Contents, history []ledger.Verificati
 			}
 		}
 	}
+	printHistory(out, history)
+}
+
+func printHistory(out io.Writer, history []ledger.Verification) {
 	for _, v := range history {
 		fmt.Fprintf(out, "verified %s: %s\n", date(v.Ended), verificationText(v))
 	}
@@ -105,7 +117,7 @@ func verificationText(v ledger.Verification) string {
 		took(v.Ended.Sub(v.Began)), how, verdict)
 }
 
-func contentsJSON(c ledger.Contents, history []ledger.Verification, health []ledger.Health) map[string]any {
+func contentsJSON(c ledger.Contents, history []ledger.Verification, health []ledger.Health, overrides []ledger.Override) map[string]any {
 	sessions := []map[string]any{}
 	for _, s := range c.Sessions {
 		archives := []map[string]any{}
@@ -134,7 +146,13 @@ func contentsJSON(c ledger.Contents, history []ledger.Verification, health []led
 		}
 		sessions = append(sessions, line)
 	}
-	return map[string]any{"tape": tapeJSON(c.Tape), "sessions": sessions, "verifications": verificationsJSON(history), "health": healthJSON(health)}
+	log := []map[string]any{}
+	for _, o := range overrides {
+		log = append(log, map[string]any{"at": date(o.At), "who": o.Who, "what": o.What})
+	}
+	return map[string]any{
+		"tape": tapeJSON(c.Tape), "sessions": sessions, "verifications": verificationsJSON(history), "health": healthJSON(health), "overrides": log,
+	}
 }
 
 func verificationsJSON(history []ledger.Verification) []map[string]any {

@@ -241,6 +241,9 @@ func (a *audit) catalog(h *held, uuid string, jsonl, crcs []byte) error {
 			if l.Type != "file" || bad || l.Bad != "" {
 				continue
 			}
+			if l.PathB64 != nil {
+				l.Path = string(l.PathB64)
+			}
 			content, ok := files[host+l.Path]
 			if got := fmt.Sprintf("%x", md5.Sum(content)); !ok || got != l.MD5 {
 				a.wrong("%s: %s:%s in archive %d is not what its catalog says", h.barcode, host, l.Path, archive.Number)
@@ -261,6 +264,7 @@ type catalogLine struct {
 	Records int64
 	Host    string
 	Path    string
+	PathB64 []byte `json:"path_b64"`
 	Type    string
 	MD5     string
 	Bad     string

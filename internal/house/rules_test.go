@@ -20,6 +20,8 @@ var rules = map[string]rule{
 		"what comes back is read by the loads and the ledger of the job, and is no part of it"},
 	"archiver/scan": {[]string{"archiver", "internal/catalog", "internal/digest", "internal/event", "internal/ledger", "internal/tape"},
 		"what tapes hold comes into the ledger by the loads of the job, whoever wrote it"},
+	"archiver/twin": {[]string{"archiver", "internal/catalog", "internal/digest", "internal/event", "internal/ledger", "internal/tape", "verify"},
+		"a new twin is read and written by the loads of the job, and judged as any tape"},
 	"archiver/plan":   {[]string{"internal/catalog"}, "a plan is computed from sizes alone, so it can be tested without hosts, tapes or a ledger"},
 	"archiver/stream": {[]string{"internal/catalog", "internal/digest", "internal/event", "internal/tape", "sources"}, "bytes pass from hosts to drives; what is recorded of it is the job's matter"},
 

@@ -138,6 +138,9 @@ func (l *Ledger) ClearTape(ctx context.Context, barcode string) error {
 }
 
 func forgiveTape(ctx context.Context, tx *sql.Tx, t Tape) error {
+	if t.Pair == "" && t.UUID != "" {
+		return fmt.Errorf("it holds what counts no more (%s): `twintape tapes recycle %s` makes it blank", t.Why, t.Barcode)
+	}
 	if _, err := exec(ctx, tx, "UPDATE faults SET tape_forgiven = 1 WHERE tape = ?", t.ID); err != nil {
 		return err
 	}

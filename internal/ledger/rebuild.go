@@ -76,6 +76,11 @@ func (l *Ledger) Rebuild(ctx context.Context, s Scanned) (r Rebuilt, err error) 
 				return fmt.Errorf("session %d: %w", s.Sessions[i].Head.Number, err)
 			}
 		}
+		if r.Replaced != "" {
+			if err := dropOrphans(ctx, tx, Tape{Barcode: r.Replaced, Pair: s.Label.Pair}); err != nil {
+				return err
+			}
+		}
 		return b.missing(ctx)
 	})
 	return r, err

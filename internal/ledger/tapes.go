@@ -38,6 +38,12 @@ func (t Tape) Label() catalog.Label {
 	}
 }
 
+// GivenUp tells whether the tape's volume with a UUID may be overwritten: it was recycled, or is a new twin that never
+// became one.
+func (t Tape) GivenUp(volume string) bool {
+	return volume != "" && (volume == t.Recycled || t.State == TapeCopying && volume == t.UUID)
+}
+
 // AddTape makes a blank cartridge known and returns its id. Of t, Barcode, Serial and Capacity are used. The error wraps
 // ErrDuplicate if the barcode is known.
 func (l *Ledger) AddTape(ctx context.Context, t Tape) (id int64, err error) {

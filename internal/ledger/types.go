@@ -37,6 +37,7 @@ const (
 	TapeWritten TapeState = "written" // belongs to a pair
 	TapeSuspect TapeState = "suspect" // failed; never chosen again by itself
 	TapeRetired TapeState = "retired" // taken out of use by its owner
+	TapeCopying TapeState = "copying" // a new twin is being made on it, and nothing on it counts
 )
 
 // Tape is one cartridge.

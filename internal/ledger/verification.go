@@ -13,41 +13,45 @@ import (
 // whose copies are damaged wait again with the reason; they are returned. Copies that were given up are passed over.
 func (l *Ledger) RecordVerification(ctx context.Context, v Verification) (requeued []Item, err error) {
 	err = l.update(ctx, "record a verification of tape "+v.Barcode, func(tx *sql.Tx) error {
-		t, err := tape(ctx, tx, v.Barcode)
-		if err != nil {
-			return err
-		}
-		var job any
-		if v.Job != 0 {
-			job = v.Job
-		}
-		id, err := insert(ctx, tx, `INSERT INTO verifications
-			(tape, job, began, ended, drive, seed, sample, good, reason, bytes_total, bytes_read)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			t.ID, job, nanos(v.Began), nanos(v.Ended), text(v.Drive), int64(v.Seed), v.Sample, v.Good, text(v.Reason), v.BytesTotal, v.BytesRead)
-		if err != nil {
-			return err
-		}
-		if v.Good {
-			if v.Sample >= 1 && t.State == TapeSuspect && t.Pair != "" {
-				if err := forgiveTape(ctx, tx, t); err != nil {
-					return err
-				}
-			}
-			return countCopies(ctx, tx, t.ID, id, v)
-		}
-		if err := discountCopies(ctx, tx, t.ID, v); err != nil {
-			return err
-		}
-		if t.State != TapeRetired {
-			if _, err := exec(ctx, tx, "UPDATE tapes SET state = ?, why = ? WHERE id = ?", TapeSuspect, text("its verification failed: "+v.Reason), t.ID); err != nil {
-				return err
-			}
-		}
-		requeued, err = l.requeueDamaged(ctx, tx, t.ID)
+		requeued, err = l.recordVerification(ctx, tx, v)
 		return err
 	})
 	return requeued, err
+}
+
+func (l *Ledger) recordVerification(ctx context.Context, tx *sql.Tx, v Verification) (requeued []Item, err error) {
+	t, err := tape(ctx, tx, v.Barcode)
+	if err != nil {
+		return nil, err
+	}
+	var job any
+	if v.Job != 0 {
+		job = v.Job
+	}
+	id, err := insert(ctx, tx, `INSERT INTO verifications
+		(tape, job, began, ended, drive, seed, sample, good, reason, bytes_total, bytes_read)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		t.ID, job, nanos(v.Began), nanos(v.Ended), text(v.Drive), int64(v.Seed), v.Sample, v.Good, text(v.Reason), v.BytesTotal, v.BytesRead)
+	if err != nil {
+		return nil, err
+	}
+	if v.Good {
+		if v.Sample >= 1 && t.State == TapeSuspect && t.Pair != "" {
+			if err := forgiveTape(ctx, tx, t); err != nil {
+				return nil, err
+			}
+		}
+		return nil, countCopies(ctx, tx, t.ID, id, v)
+	}
+	if err := discountCopies(ctx, tx, t.ID, v); err != nil {
+		return nil, err
+	}
+	if t.State != TapeRetired {
+		if _, err := exec(ctx, tx, "UPDATE tapes SET state = ?, why = ? WHERE id = ?", TapeSuspect, text("its verification failed: "+v.Reason), t.ID); err != nil {
+			return nil, err
+		}
+	}
+	return l.requeueDamaged(ctx, tx, t.ID)
 }
 
 // requeueDamaged says why the items of a tape wait again of whose copies none is undamaged.
