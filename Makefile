@@ -31,7 +31,7 @@ drill: build ## archive 4,000 files over several pairs, lose the ledger, damage 
 test: packages ## run all tests under the race detector, the longest once more without it
 	CGO_ENABLED=1 go test -race -timeout 40m ./...
 	$(MAKE) --no-print-directory test-scsi
-	go test -timeout 20m -run 'Matrix|TestLives|TestDetection' ./archiver ./verify # whole: under the race detector they do a part
+	go test -timeout 20m -run 'Matrix|TestLives|TestDetection' ./archiver ./archiver/twin ./verify # whole: under the race detector they do a part
 
 test-scsi: packages ## run the tests that need real st, sg and ch, in QEMU with Debian's kernel; TWINTAPE_SKIP_SCSI=1 leaves them out
 ifdef TWINTAPE_SKIP_SCSI

@@ -19,6 +19,10 @@ import (
 // VerifyTapes reads tapes back as many at once as there are drives, each after a load, and records what was found. It
 // judges only the tapes named. The error wraps a *MismatchError if one did not give back what was written.
 func (a *Archiver) VerifyTapes(ctx context.Context, barcodes []string) (reports []*verify.Report, err error) {
+	return a.verifyAll(ctx, barcodes, verify.Options{Sample: a.Sample})
+}
+
+func (a *Archiver) verifyAll(ctx context.Context, barcodes []string, o verify.Options) (reports []*verify.Report, err error) {
 	for _, b := range barcodes {
 		if _, err := a.expect(ctx, b, 0); err != nil {
 			return nil, err
@@ -35,7 +39,7 @@ func (a *Archiver) VerifyTapes(ctx context.Context, barcodes []string) (reports 
 		if err != nil {
 			return reports, judged(reports, err)
 		}
-		some, requeued, err := a.verifyLoaded(ctx, loaded, a.Sample, 0, 0)
+		some, requeued, err := a.verifyLoaded(ctx, loaded, o, 0, 0)
 		for _, it := range requeued {
 			a.Events.Emit(event.ItemFailed{Host: it.Host, Path: it.Path, Reason: it.Error})
 		}
@@ -67,14 +71,15 @@ func judged(reports []*verify.Report, err error) error {
 // verifyLoaded reads loaded tapes back, all at the same time, each with a seed of its own, and records what was found. What
 // keeps one tape from being judged does not stop the others. With a session, only its archives are read. The items that
 // have no undamaged copy left wait again, and are returned.
-func (a *Archiver) verifyLoaded(ctx context.Context, tapes []*Loaded, sample float64, job, session int64) (reports []*verify.Report, requeued []ledger.Item, err error) {
+func (a *Archiver) verifyLoaded(ctx context.Context, tapes []*Loaded, o verify.Options, job, session int64) (reports []*verify.Report, requeued []ledger.Item, err error) {
 	reports = make([]*verify.Report, len(tapes))
 	p := newVerifyProgress(a.Events, tapes)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for i, l := range tapes {
 		wg.Go(func() {
-			o := verify.Options{Sample: sample, Progress: func(read, toRead int64) { p.set(i, read, toRead) }}
+			o := o
+			o.Progress = func(read, toRead int64) { p.set(i, read, toRead) }
 			r, items, tapeErr := a.verifyTape(ctx, l, job, session, o)
 			mu.Lock()
 			defer mu.Unlock()
@@ -99,7 +104,11 @@ func (a *Archiver) verifyTape(ctx context.Context, l *Loaded, job, session int64
 	var requeued []ledger.Item
 	if err == nil || len(r.Mismatches) > 0 { // what was found counts, even if the rest could not be read
 		var recordErr error
-		requeued, recordErr = a.Ledger.RecordVerification(context.WithoutCancel(ctx), Verification(job, r))
+		v := Verification(job, r)
+		if o.Limit > 0 { // less was read than the policy asks for: it speaks for what it read
+			v.Copies = slices.DeleteFunc(v.Copies, func(c ledger.CheckedCopy) bool { return !c.Full && c.Bad == "" })
+		}
+		requeued, recordErr = a.Ledger.RecordVerification(context.WithoutCancel(ctx), v)
 		err = errors.Join(err, recordErr)
 	}
 	return r, requeued, err
@@ -123,7 +132,7 @@ func (j *job) verify(ctx context.Context) error {
 	defer end()
 	tapes := slices.DeleteFunc(slices.Clone(j.tapes[:]), func(l *Loaded) bool { return l == nil })
 	sample := max(j.Sample, j.row.Sample) // what it began with is not taken back by who goes on with it
-	reports, requeued, err := j.verifyLoaded(ctx, tapes, sample, j.row.ID, j.session.ID)
+	reports, requeued, err := j.verifyLoaded(ctx, tapes, verify.Options{Sample: sample}, j.row.ID, j.session.ID)
 	j.report.Tapes = reports
 	for i, l := range tapes {
 		if err != nil || len(tapes) < 2 || reports[1-i].Good || reports[i].BytesRead == reports[i].BytesTotal {
@@ -209,7 +218,7 @@ func (a *Archiver) expect(ctx context.Context, barcode string, session int64) (v
 func Verification(job int64, r *verify.Report) ledger.Verification {
 	v := ledger.Verification{
 		Barcode: r.Barcode, Job: job, Began: r.Began, Ended: r.Ended, Drive: r.Drive, Seed: r.Seed, Sample: r.Sample,
-		Good: r.Good, BytesTotal: r.BytesTotal, BytesRead: r.BytesRead,
+		Good: r.Good, BytesTotal: r.BytesTotal, BytesRead: r.BytesRead, Retried: r.Retried,
 	}
 	if r.Escalated {
 		v.Sample = 1

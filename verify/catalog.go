@@ -155,6 +155,12 @@ func (f *tapeFile) Read(p []byte) (int, error) {
 // fill reads one record.
 func (f *tapeFile) fill() {
 	n, err := f.d.ReadRecord(f.ctx, f.buf)
+	if err != nil && !passed(err) && !blameDrive(f.ctx, err) && f.d.Locate(f.ctx, f.record) == nil {
+		if again, then := f.d.ReadRecord(f.ctx, f.buf); then == nil || passed(then) {
+			n, err = again, then
+			f.r.Retried++
+		}
+	}
 	switch {
 	case err == nil && n == len(f.buf):
 		f.rest = f.buf

@@ -33,7 +33,11 @@ func (c *check) read(ctx context.Context, plan []span, sampling bool) error {
 	p.walk.md5 = digest.NewMD5()
 
 	ctx, cancel := context.WithCancel(ctx)
-	ring := newRing(c.d, c.e.RecordSize)
+	limit := c.o.Limit
+	if !sampling {
+		limit = 0
+	}
+	ring := newRing(c.d, c.e.RecordSize, limit)
 	var reader sync.WaitGroup
 	reader.Go(func() { ring.run(ctx, plan) })
 	defer reader.Wait()
@@ -78,6 +82,9 @@ func (c *check) read(ctx context.Context, plan []span, sampling bool) error {
 func (p *pass) look(a *archive, rec record) {
 	size := int64(a.RecordSize)
 	off := (rec.number - a.Record) * size
+	if rec.again {
+		p.r.Retried++
+	}
 	m := Mismatch{Kind: KindRecord, Archive: a.Number, Record: rec.number}
 	near := a.nearest(off, off+size)
 	m.Host, m.Path = near.Host, near.Path

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"twintape/internal/tape"
 )
@@ -32,6 +33,7 @@ type record struct {
 	data   []byte // empty with err
 	err    error  // ErrFilemark, ErrEndOfData, or why it is unreadable
 	gaveUp bool   // the rest of the archive is not read
+	again  bool   // only the second attempt read it
 }
 
 // ring carries records from the goroutine that reads the drive to the one that hashes.
@@ -40,11 +42,13 @@ type ring struct {
 	free chan []byte
 	out  chan record
 	at   int64 // where the drive stands; -1 if that is not known
-	err  error // why reading ended early; to be looked at when out is closed
+
+	limit time.Duration // what falls behind is left out; 0 is no limit
+	err   error         // why reading ended early; to be looked at when out is closed
 }
 
-func newRing(d tape.Drive, recordSize int) *ring {
-	r := &ring{d: d, at: -1, free: make(chan []byte, ringSize), out: make(chan record, ringSize)}
+func newRing(d tape.Drive, recordSize int, limit time.Duration) *ring {
+	r := &ring{d: d, at: -1, limit: limit, free: make(chan []byte, ringSize), out: make(chan record, ringSize)}
 	for range ringSize {
 		r.free <- make([]byte, recordSize)
 	}
@@ -55,8 +59,12 @@ func newRing(d tape.Drive, recordSize int) *ring {
 // which it passes on.
 func (r *ring) run(ctx context.Context, plan []span) {
 	defer close(r.out)
+	began := time.Now()
 	for i := 0; i < len(plan); i++ {
 		s := &plan[i]
+		if behind := float64(time.Since(began)) / float64(r.limit); r.limit > 0 && i > 0 && i < len(plan)-1 && behind*float64(len(plan)) > float64(i) {
+			continue
+		}
 		last := s.end
 		if s.mark {
 			last++
@@ -113,18 +121,36 @@ func (r *ring) block(ctx context.Context, rec record) (record, error) {
 	case err == nil:
 		rec.data = rec.data[:length]
 		return rec, nil
-	case errors.Is(err, tape.ErrFilemark), errors.Is(err, tape.ErrShortBuffer), errors.Is(err, tape.ErrEndOfData):
+	case passed(err):
 		rec.err = err
 		return rec, nil
 	case blameDrive(ctx, err):
 		return rec, fmt.Errorf("reading record %d: %w", rec.number, err)
 	}
-	// A drive that can still move has a damaged medium; one that cannot has failed, and says nothing of the tape.
+	// A drive that can still move has a damaged medium; one that cannot has failed, and says nothing of the tape. What a second
+	// attempt reads is good, but tells of a medium that wears out.
 	rec.err = err
+	if damage, failure := r.locate(ctx, rec.number); failure != nil {
+		return rec, fmt.Errorf("reading record %d: %w; then %w", rec.number, err, failure)
+	} else if damage == nil {
+		length, again := r.d.ReadRecord(ctx, rec.data[:cap(rec.data)])
+		switch {
+		case again == nil, passed(again):
+			r.at, rec.data, rec.err, rec.again = rec.number+1, rec.data[:length], again, true
+			return rec, nil
+		case blameDrive(ctx, again):
+			return rec, fmt.Errorf("reading record %d: %w; then %w", rec.number, err, again)
+		}
+	}
 	if _, then := r.locate(ctx, rec.number+1); then != nil {
 		return rec, fmt.Errorf("reading record %d: %w; then %w", rec.number, err, then)
 	}
 	return rec, nil
+}
+
+// passed tells whether an error of a read says what lies there, instead of that nothing could be read.
+func passed(err error) bool {
+	return errors.Is(err, tape.ErrFilemark) || errors.Is(err, tape.ErrShortBuffer) || errors.Is(err, tape.ErrEndOfData)
 }
 
 // locate moves the drive. damage is why the tape has kept it from getting there, failure why the drive did not.

@@ -37,6 +37,7 @@ type Report struct {
 	ItemsRead  int   `json:"items_read"`  // of these, with all members read from beginning to end
 	BytesTotal int64 `json:"bytes_total"` // of the records of label, catalogs and archives
 	BytesRead  int64 `json:"bytes_read"`  // of these, read at their full length and checked
+	Retried    int64 `json:"retried"`     // records that were read at the second attempt only
 	DataTotal  int64 `json:"data_total"`  // bytes of the members' data of ItemsTotal
 	DataRead   int64 `json:"data_read"`   // of these, in members that were read entirely and matched
 
@@ -162,6 +163,9 @@ func (r *Report) String() string {
 	}
 	fmt.Fprintf(&b, "  read %d of %d items, %s of %s, in %s (%s)\n", r.ItemsRead, r.ItemsTotal, size(r.BytesRead),
 		size(r.BytesTotal), r.Ended.Sub(r.Began).Round(time.Second), how)
+	if r.Retried > 0 {
+		fmt.Fprintf(&b, "  %d records were read at the second attempt only\n", r.Retried)
+	}
 	if r.Good && (r.MissItem > 0 || r.MissRun > 0) {
 		fmt.Fprintf(&b, "  one damaged item would have been missed with a chance of %.3g %%, a damaged run of %d records with %.3g %%\n",
 			100*r.MissItem, r.RunRecords, 100*r.MissRun)

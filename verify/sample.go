@@ -43,6 +43,11 @@ func (c *check) sample(ctx context.Context) ([]span, error) {
 	// Art of Computer Programming, vol. 2, algorithm 3.4.2 S).
 	need := max(int(math.Ceil(c.o.Sample*float64(total)))-must, 0)
 	pool := total - must
+	last := len(c.extents) - 1 // the archive with the tape's last item
+	for last > 0 && c.extents[last].items == 0 {
+		last--
+	}
+	begun := false
 	random := rand.New(rand.NewPCG(c.o.Seed, 0x7477696e74617065))
 	gap := c.d.LocateGap() / int64(c.e.RecordSize)
 	var runs []run
@@ -59,14 +64,17 @@ func (c *check) sample(ctx context.Context) ([]span, error) {
 				continue
 			}
 			chosen := n == first
-			if !chosen {
+			if !chosen && c.o.Limit > 0 && (!begun || index-1 == last && n == x.items-1) {
+				chosen = true
+				pool--
+			} else if !chosen {
 				chosen = random.IntN(pool) < need
 				pool--
 				if chosen {
 					need--
 				}
 			}
-			n++
+			n, begun = n+1, true
 			if r := a.run(i); chosen && r.end > 0 {
 				runs = join(runs, r, gap)
 			}

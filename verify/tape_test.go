@@ -27,6 +27,7 @@ type drive struct {
 	at         int64
 	gap        int64
 	faults     map[int64]error // by block, whenever it is read
+	once       map[int64]error // by block, at the first attempt to read it
 	stuck      map[int64]error // by position that Locate cannot reach
 	hangs      int64           // the block whose reading hangs until cancelled; 0 is none
 	hanging    chan struct{}   // closed when it does
@@ -76,6 +77,10 @@ func (d *drive) ReadRecord(ctx context.Context, p []byte) (int, error) {
 	}
 	if err := d.faults[at]; err != nil {
 		return 0, err // where the tape stands now is nobody's guess: not moved on
+	}
+	if err := d.once[at]; err != nil {
+		delete(d.once, at)
+		return 0, err
 	}
 	d.at++
 	d.read[at]++

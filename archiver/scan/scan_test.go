@@ -34,7 +34,7 @@ func must(t testing.TB, err error) {
 // fill archives some sessions on each of some pairs: hostile names, hard links, items that fail, items that come again.
 func fill(t *testing.T, pairs int) *archivertest.Site {
 	s := archivertest.New(t, pairs, 64<<20)
-	s.A.ArchiveSize, s.A.FlushBytes, s.A.RecordSize = 16<<10, 40<<10, 4096
+	s.A.ArchiveSize, s.A.FlushBytes, s.A.RecordSize, s.A.Sample = 16<<10, 40<<10, 4096, 0.01
 	s.File("again/visdata", "first")
 	for pair := range pairs {
 		for session := range 1 + pair%3 {

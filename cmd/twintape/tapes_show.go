@@ -113,6 +113,9 @@ func verificationText(v ledger.Verification) string {
 	if v.Sample >= 1 {
 		how = "a full check"
 	}
+	if v.Retried > 0 {
+		how += fmt.Sprintf(", %d records at the second attempt", v.Retried)
+	}
 	return fmt.Sprintf("%s on %s read %s of %s in %s (%s): %s", v.Barcode, v.Drive, size(v.BytesRead), size(v.BytesTotal),
 		took(v.Ended.Sub(v.Began)), how, verdict)
 }
@@ -160,7 +163,7 @@ func verificationsJSON(history []ledger.Verification) []map[string]any {
 	for _, v := range history {
 		line := map[string]any{
 			"barcode": v.Barcode, "began": v.Began.UTC().Format(time.RFC3339), "ended": v.Ended.UTC().Format(time.RFC3339), "drive": v.Drive,
-			"seed": v.Seed, "sample": v.Sample, "good": v.Good, "bytes_read": v.BytesRead, "bytes_total": v.BytesTotal,
+			"seed": v.Seed, "sample": v.Sample, "good": v.Good, "bytes_read": v.BytesRead, "bytes_total": v.BytesTotal, "retried": v.Retried,
 		}
 		if v.Job != 0 {
 			line["job"] = v.Job

@@ -263,6 +263,7 @@ type Verification struct {
 	Reason     string // why it is not good
 	BytesTotal int64
 	BytesRead  int64
+	Retried    int64 // records that were read at the second attempt only
 	// Copies are all that the verification is about, those of which it read nothing too: a good one counts for no other.
 	Copies []CheckedCopy
 }

@@ -29,9 +29,9 @@ func (l *Ledger) recordVerification(ctx context.Context, tx *sql.Tx, v Verificat
 		job = v.Job
 	}
 	id, err := insert(ctx, tx, `INSERT INTO verifications
-		(tape, job, began, ended, drive, seed, sample, good, reason, bytes_total, bytes_read)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		t.ID, job, nanos(v.Began), nanos(v.Ended), text(v.Drive), int64(v.Seed), v.Sample, v.Good, text(v.Reason), v.BytesTotal, v.BytesRead)
+		(tape, job, began, ended, drive, seed, sample, good, reason, bytes_total, bytes_read, retried)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		t.ID, job, nanos(v.Began), nanos(v.Ended), text(v.Drive), int64(v.Seed), v.Sample, v.Good, text(v.Reason), v.BytesTotal, v.BytesRead, v.Retried)
 	if err != nil {
 		return nil, err
 	}
@@ -142,10 +142,21 @@ func (l *Ledger) Verifications(ctx context.Context, barcode string) ([]Verificat
 	all, err := collect(ctx, l.db, func(rows *sql.Rows) (v Verification, err error) {
 		var seed int64
 		err = rows.Scan(&v.Job, instant{&v.Began}, instant{&v.Ended}, &v.Drive, &seed, &v.Sample, &v.Good, &v.Reason,
-			&v.BytesTotal, &v.BytesRead)
+			&v.BytesTotal, &v.BytesRead, &v.Retried)
 		v.Barcode, v.Seed = barcode, uint64(seed)
 		return v, err
-	}, `SELECT COALESCE(v.job, 0), v.began, v.ended, v.drive, v.seed, v.sample, v.good, v.reason, v.bytes_total, v.bytes_read
+	}, `SELECT COALESCE(v.job, 0), v.began, v.ended, v.drive, v.seed, v.sample, v.good, v.reason, v.bytes_total, v.bytes_read, v.retried
 		FROM verifications v JOIN tapes t ON t.id = v.tape WHERE t.barcode = ? ORDER BY v.id`, barcode)
 	return all, l.failed("list the verifications of tape "+barcode, err)
+}
+
+// DueTapes returns the barcodes of the tapes in use that hold something to verify and that no job holds, those that were
+// verified longest ago first, and before them those that never were.
+func (l *Ledger) DueTapes(ctx context.Context) ([]string, error) {
+	due, err := collect(ctx, l.db, scanText, `SELECT t.barcode FROM tapes t WHERE t.state = ?
+		AND EXISTS (SELECT 1 FROM sessions s JOIN flushes f ON f.session = s.id AND f.tape = t.id
+			WHERE s.closed <> 0 AND f.tape_position > s.catalog_record + s.catalog_records)
+		AND NOT EXISTS (SELECT 1 FROM claims cl WHERE cl.kind = 'tape' AND cl.target = t.id)
+		ORDER BY (SELECT COALESCE(MAX(v.ended), 0) FROM verifications v WHERE v.tape = t.id), t.barcode`, TapeWritten)
+	return due, l.failed("look for tapes to verify", err)
 }

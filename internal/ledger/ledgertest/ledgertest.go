@@ -60,6 +60,7 @@ func Run(t *testing.T, fresh Fresh) {
 		{"TwinsDiverged", testTwinsDiverged},
 		{"Retire", testRetire},
 		{"Recycle", testRecycle},
+		{"Due", testDue},
 		{"Machine", testMachine},
 		{"Race", testRace},
 		{"Cancelled", testCancelled},

@@ -2,6 +2,7 @@ package ledgertest
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -157,5 +158,42 @@ func testContents(t *testing.T, fresh Fresh) {
 	}
 	if _, err = b.Contents(b.ctx, "NONE"); !errors.Is(err, ledger.ErrNotFound) {
 		t.Errorf("an unknown tape: %v", err)
+	}
+}
+
+func testDue(t *testing.T, fresh Fresh) {
+	b := newBench(t, fresh)
+	b.blank("BLANK")
+	items := b.queue("/a", "/b")
+	first := b.written(items[0])
+	due := func(want ...string) {
+		t.Helper()
+		got, err := b.DueTapes(b.ctx)
+		b.must(err)
+		if !slices.Equal(got, want) {
+			t.Errorf("due are %v, want %v", got, want)
+		}
+	}
+	due() // its session is not closed
+	b.closed(first)
+	second := b.written(items[1])
+	b.closed(second)
+	one, two := first.barcodes, second.barcodes
+	due(one[0], one[1], two[0], two[1])
+	b.verified(first, 1, 0.1, false, items[0])
+	b.verified(second, 0, 0.1, false, items[1])
+	due(one[0], two[1], one[1], two[0])
+	b.verified(first, 0, 0.1, false, items[0])
+	b.must(b.SetTapeState(b.ctx, two[1], ledger.TapeSuspect, "x"))
+	due(one[1], two[0], one[0])
+	j := b.job()
+	b.must(b.ClaimPair(b.ctx, j.ID, one))
+	due(two[0])
+	v := verification(second, 0, 0.1, false, items[1])
+	v.Retried = 7
+	_, err := b.RecordVerification(b.ctx, v)
+	b.must(err)
+	if all, err := b.Verifications(b.ctx, two[0]); err != nil || all[len(all)-1].Retried != 7 {
+		t.Errorf("the history is %+v, %v", all, err)
 	}
 }
