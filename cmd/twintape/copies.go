@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"iter"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,7 +15,7 @@ func newCopiesCommand(a *app) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "copies [PATTERN]",
-		Short: "List the items with fewer than two verified copies",
+		Short: "List the items with fewer than two verified copies, those with none first",
 		Long: "copies lists what lies on tape and is not proven good on two: each item with its copies, and why one does not\n" +
 			"count. What waits in the queue is not among them: `twintape queue ls` lists that.",
 		Args: cobra.MaximumNArgs(1),
@@ -27,7 +29,7 @@ func newCopiesCommand(a *app) *cobra.Command {
 				f.Pattern = args[0]
 			}
 			t := newTable(cmd.OutOrStdout(), "VERIFIED", "SIZE", "ITEM", "COPIES")
-			for it, err := range l.Items(cmd.Context(), f) {
+			for it, err := range fewestFirst(cmd.Context(), l, f) {
 				if err != nil {
 					return withCode(err)
 				}
@@ -49,6 +51,27 @@ func newCopiesCommand(a *app) *cobra.Command {
 	}
 	cmd.Flags().IntVar(&limit, "limit", 0, "list at most so many; 0 is all")
 	return cmd
+}
+
+// fewestFirst lists items without a verified copy before those with one.
+func fewestFirst(ctx context.Context, l *ledger.Ledger, f ledger.Filter) iter.Seq2[ledger.Item, error] {
+	return func(yield func(ledger.Item, error) bool) {
+		left := f.Limit
+		f.Limit = 0
+		for verified := range 2 {
+			for it, err := range l.Items(ctx, f) {
+				if err == nil && goodCopies(it) != verified {
+					continue
+				}
+				if !yield(it, err) || err != nil {
+					return
+				}
+				if left--; left == 0 {
+					return
+				}
+			}
+		}
+	}
 }
 
 func goodCopies(it ledger.Item) (n int) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -11,23 +12,35 @@ import (
 	"github.com/spf13/cobra"
 
 	"twintape/internal/catalog"
+	"twintape/internal/exitcode"
 	"twintape/internal/ledger"
 )
 
 func newFindCommand(a *app) *cobra.Command {
-	var limit int
+	var w ledger.Wanted
+	var md5, host, since, before string
 	var commands bool
 	cmd := &cobra.Command{
-		Use:   "find PATTERN",
+		Use:   "find [PATTERN]",
 		Short: "Where a file is on tape",
 		Long: "find looks for files, directories and links on tape by a pattern such as 'pot1:/data/**/visdata', or by the end of a\n" +
-			"path, visdata. With --commands it prints the mt, dd and tar calls that bring each back without twintape, from a\n" +
+			"path, visdata; by their MD5, their host, or when they were modified. With --commands it prints the mt, dd and tar calls that bring each back without twintape, from a\n" +
 			"drive and, for a virtual library, from the cartridge's file.",
-		Args: cobra.ExactArgs(1),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, out := cmd.Context(), cmd.OutOrStdout()
-			pattern, err := a.ownName(args[0])
+			if len(args) == 0 && md5+host+since+before == "" {
+				return exitcode.With(exitcode.Usage, errors.New("give a pattern, --md5, --host, --since or --before"))
+			}
+			pattern := "/**"
+			if len(args) > 0 {
+				pattern = args[0]
+			}
+			err := wanted(&w, onHost(host, pattern), md5, since, before)
 			if err != nil {
+				return exitcode.With(exitcode.Usage, err)
+			}
+			if w.Pattern, err = a.ownName(w.Pattern); err != nil {
 				return err
 			}
 			l, err := a.ledger(ctx)
@@ -35,7 +48,7 @@ func newFindCommand(a *app) *cobra.Command {
 				return err
 			}
 			recordSizes := make(map[string]int) // by barcode
-			for f, err := range l.Find(ctx, pattern, limit) {
+			for f, err := range l.Find(ctx, w) {
 				if err != nil {
 					return withCode(err)
 				}
@@ -57,9 +70,49 @@ func newFindCommand(a *app) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().IntVar(&limit, "limit", 0, "list at most so many; 0 is all")
+	cmd.Flags().IntVar(&w.Limit, "limit", 0, "list at most so many; 0 is all")
+	cmd.Flags().StringVar(&md5, "md5", "", "only files with this MD5")
+	cmd.Flags().StringVar(&host, "host", "", "only what comes from this host")
+	cmd.Flags().StringVar(&since, "since", "", "only what was modified then or later, UTC: 2026-01-31, or 2026-01-31T12:00:00Z")
+	cmd.Flags().StringVar(&before, "before", "", "only what was modified before that")
 	cmd.Flags().BoolVar(&commands, "commands", false, "print the commands that bring each member back")
 	return cmd
+}
+
+// wanted reads what find is to look for.
+func wanted(w *ledger.Wanted, pattern, md5, since, before string) (err error) {
+	w.Pattern = pattern
+	if md5 != "" {
+		if w.MD5, err = catalog.ParseMD5(strings.ToLower(md5)); err != nil || w.MD5.IsZero() {
+			return fmt.Errorf("--md5 %q is not 32 hexadecimal digits", md5)
+		}
+	}
+	for flag, at := range map[string]struct {
+		text string
+		time *time.Time
+	}{"--since": {since, &w.Since}, "--before": {before, &w.Before}} {
+		if at.text == "" {
+			continue
+		}
+		if *at.time, err = time.Parse(time.DateOnly, at.text); err != nil {
+			*at.time, err = time.Parse(time.RFC3339, at.text)
+		}
+		if err != nil {
+			return fmt.Errorf("%s %q is neither a day, 2026-01-31, nor a time, 2026-01-31T12:00:00Z", flag, at.text)
+		}
+	}
+	return nil
+}
+
+// onHost makes a pattern one of a host's.
+func onHost(host, pattern string) string {
+	if _, _, named := strings.Cut(pattern, ":/"); host == "" || named {
+		return pattern
+	}
+	if !strings.HasPrefix(pattern, "/") {
+		pattern = "/**/" + pattern
+	}
+	return host + ":" + pattern
 }
 
 // recipes are the ways to a member from each good copy.

@@ -8,6 +8,7 @@ import (
 	"iter"
 	pathpkg "path"
 	"strings"
+	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
 
@@ -20,15 +21,27 @@ type Found struct {
 	Entry catalog.Entry
 }
 
-// Find streams up to limit members on tape that fit a pattern, all if limit is 0, in the order of their items. The
-// pattern is a doublestar glob, spelled host:/path, /path on any host, or the end of a path, such as visdata or
-// *.uv/visdata.
-func (l *Ledger) Find(ctx context.Context, pattern string, limit int) iter.Seq2[Found, error] {
+// Wanted is what Find looks for. Zero fields fit everything.
+type Wanted struct {
+	// Pattern is a doublestar glob, spelled host:/path, /path on any host, or the end of a path, such as visdata or
+	// *.uv/visdata.
+	Pattern       string
+	MD5           catalog.MD5
+	Since, Before time.Time // modified at Since or later, before Before
+	Limit         int       // at most so many
+}
+
+func (w *Wanted) fits(e *catalog.Entry) bool {
+	return (w.MD5.IsZero() || e.MD5 == w.MD5) && !e.MTime.Before(w.Since) && (w.Before.IsZero() || e.MTime.Before(w.Before))
+}
+
+// Find streams members on tape that fit, in the order of their items.
+func (l *Ledger) Find(ctx context.Context, w Wanted) iter.Seq2[Found, error] {
 	return func(yield func(Found, error) bool) {
-		left := limit
-		for f, err := range l.find(ctx, pattern) {
+		left := w.Limit
+		for f, err := range l.find(ctx, w) {
 			if err != nil {
-				yield(Found{}, l.failed("find "+pattern, err))
+				yield(Found{}, l.failed("find "+w.Pattern, err))
 				return
 			}
 			if !yield(f, nil) {
@@ -41,14 +54,23 @@ func (l *Ledger) Find(ctx context.Context, pattern string, limit int) iter.Seq2[
 	}
 }
 
-func (l *Ledger) find(ctx context.Context, glob string) iter.Seq2[Found, error] {
+func (l *Ledger) find(ctx context.Context, w Wanted) iter.Seq2[Found, error] {
 	return func(yield func(Found, error) bool) {
+		glob := w.Pattern
+		if glob == "" {
+			glob = "/**"
+		}
 		p, err := parsePattern(glob)
 		if err != nil {
 			yield(Found{}, err)
 			return
 		}
 		condition, args := p.condition()
+		if !w.MD5.IsZero() {
+			condition += ` AND i.id IN (SELECT ai.item FROM members m
+				JOIN archive_items ai ON ai.archive = m.archive AND m.seq >= ai.first_member AND m.seq < ai.first_member + ai.members WHERE m.md5 = ?)`
+			args = append(args, w.MD5[:])
+		}
 		for it, err := range l.selectItems(ctx, l.db, condition+" AND "+undamaged, args...) {
 			if err != nil {
 				yield(Found{}, err)
@@ -59,7 +81,7 @@ func (l *Ledger) find(ctx context.Context, glob string) iter.Seq2[Found, error] 
 					yield(Found{}, err)
 					return
 				}
-				if p.match(e.Host, e.Path) && !yield(Found{Item: it, Entry: e}, nil) {
+				if w.fits(&e) && p.match(e.Host, e.Path) && !yield(Found{Item: it, Entry: e}, nil) {
 					return
 				}
 			}

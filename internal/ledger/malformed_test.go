@@ -79,7 +79,7 @@ func TestMalformedRows(t *testing.T) {
 		return nil
 	}
 	reads["Find"] = func(ctx context.Context) error {
-		for _, err := range l2.Find(ctx, "*", 0) {
+		for _, err := range l2.Find(ctx, Wanted{Pattern: "*"}) {
 			if err != nil {
 				return err
 			}

@@ -5,7 +5,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"twintape/internal/catalog"
 	"twintape/internal/ledger"
 )
 
@@ -112,7 +114,7 @@ func testFind(t *testing.T, fresh Fresh) {
 		{"/**/*1", 1, "/d/one.uv/visdata000001"},
 	} {
 		var got []string
-		for f, err := range b.Find(b.ctx, c.pattern, c.limit) {
+		for f, err := range b.Find(b.ctx, ledger.Wanted{Pattern: c.pattern, Limit: c.limit}) {
 			b.must(err)
 			got = append(got, f.Entry.Path)
 			if len(f.Item.Copies) != 2 || f.Item.Copies[0].Barcode != r.barcodes[0] || f.Entry.Archive != 1 || f.Entry.Record == 0 {
@@ -123,9 +125,32 @@ func testFind(t *testing.T, fresh Fresh) {
 			t.Errorf("%s: found %q, want %q", c.pattern, s, c.want)
 		}
 	}
-	for _, err := range b.Find(b.ctx, "{", 0) {
+	for _, err := range b.Find(b.ctx, ledger.Wanted{Pattern: "{"}) {
 		if err == nil {
 			t.Error("a malformed pattern found something")
+		}
+	}
+	mtime := time.Date(2013, 12, 1, 2, 3, 4, 567890123, time.UTC) // of all members
+	for what, c := range map[string]struct {
+		ledger.Wanted
+		want string
+	}{
+		"an MD5":                   {ledger.Wanted{MD5: catalog.MD5{1, 1, 2}}, "/d/two.uv/visdata000001"},
+		"an MD5 elsewhere":         {ledger.Wanted{MD5: catalog.MD5{1, 1, 2}, Pattern: "one.uv/*"}, ""},
+		"no such MD5":              {ledger.Wanted{MD5: catalog.MD5{7}}, ""},
+		"since then":               {ledger.Wanted{Since: mtime, Pattern: "one.uv"}, "/d/one.uv"},
+		"since later":              {ledger.Wanted{Since: mtime.Add(1)}, ""},
+		"before later":             {ledger.Wanted{Before: mtime.Add(1), Pattern: "*.uv"}, "/d/one.uv /d/two.uv"},
+		"before then":              {ledger.Wanted{Before: mtime}, ""},
+		"everything, but not many": {ledger.Wanted{Limit: 2}, "/d/one.uv /d/one.uv/visdata000000"},
+	} {
+		var got []string
+		for f, err := range b.Find(b.ctx, c.Wanted) {
+			b.must(err)
+			got = append(got, f.Entry.Path)
+		}
+		if s := strings.Join(got, " "); s != c.want {
+			t.Errorf("%s: found %q, want %q", what, s, c.want)
 		}
 	}
 }
