@@ -1,80 +1,42 @@
 package twin_test
 
 import (
-	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"twintape/archiver"
 	"twintape/archiver/archivertest"
-	"twintape/archiver/twin"
 	"twintape/internal/event"
+	"twintape/internal/fault"
 	"twintape/internal/ledger"
-	"twintape/internal/tape"
 	"twintape/internal/tape/virtual"
 )
 
-const (
-	killDir = "TWINTAPE_TEST_TWIN_DIR" // the site that a child works on
-	killAt  = "TWINTAPE_TEST_TWIN_AT"  // the operation that kills it; 0 is none
-)
+// The site that a child works on, and the fault at which it is killed.
+const killDir, killAt = "TWINTAPE_TEST_TWIN_DIR", "TWINTAPE_TEST_TWIN_AT"
 
-// killer is a library that ends the process as kill -9 does, before or after one operation of a drive.
-type killer struct {
-	tape.Library
-	at   int64
-	seen *atomic.Int64
-}
-
-func (k killer) tick() {
-	if k.seen.Add(1) == k.at {
-		syscall.Kill(os.Getpid(), syscall.SIGKILL) //nolint:errcheck // nothing comes after it
-		select {}
+// deaths are operations at which, or after which, the process is killed. Drive 0 reads, and verifies; drive 1 writes.
+func deaths() (all []fault.Fault) {
+	for _, call := range []int{1, 2, 3, 50, 120} {
+		all = append(all, fault.Fault{Op: fault.WriteRecord, Drive: 1, Call: call}, fault.Fault{Op: fault.WriteRecord, Drive: 1, Call: call, After: true})
 	}
-}
-
-func (k killer) OpenDrive(ctx context.Context, number int) (tape.Drive, error) {
-	d, err := k.Library.OpenDrive(ctx, number)
-	return killingDrive{d, k}, err
-}
-
-type killingDrive struct {
-	tape.Drive
-	k killer
-}
-
-func (d killingDrive) around(f func() error) error {
-	d.k.tick()
-	err := f()
-	d.k.tick()
-	return err
-}
-
-func (d killingDrive) WriteRecord(ctx context.Context, p []byte) error {
-	return d.around(func() error { return d.Drive.WriteRecord(ctx, p) })
-}
-
-func (d killingDrive) WriteFilemark(ctx context.Context) error {
-	return d.around(func() error { return d.Drive.WriteFilemark(ctx) })
-}
-
-func (d killingDrive) Flush(ctx context.Context) error {
-	return d.around(func() error { return d.Drive.Flush(ctx) })
-}
-
-func (d killingDrive) Unload(ctx context.Context) error {
-	return d.around(func() error { return d.Drive.Unload(ctx) })
-}
-
-func (d killingDrive) Locate(ctx context.Context, block int64) error {
-	return d.around(func() error { return d.Drive.Locate(ctx, block) })
+	all = append(all, []fault.Fault{
+		{Op: fault.WriteFilemark, Drive: 1, Call: 1}, {Op: fault.WriteFilemark, Drive: 1, Call: 5},
+		{Op: fault.Flush, Drive: 1, Call: 1}, {Op: fault.Flush, Drive: 1, Call: 3},
+		{Op: fault.Unload, Drive: 0, Call: 1}, {Op: fault.MoveLoad, Drive: 0, Call: 2}, // the tapes change places
+		{Op: fault.Unload, Drive: 1, Call: 1}, {Op: fault.MoveUnload, Drive: 1, Call: 1},
+		{Op: fault.Load, Drive: 0, Call: 3}, {Op: fault.ReadRecord, Drive: 0, Call: 250}, {Op: fault.Unload, Drive: 0, Call: 3}, // verifying
+	}...)
+	if raced {
+		return []fault.Fault{all[5], all[14], all[20]}
+	}
+	return all
 }
 
 // reopen opens a site that another process made.
@@ -94,89 +56,59 @@ func reopen(t *testing.T, dir string) *archivertest.Site {
 	return s
 }
 
-// TestLivesChild is what the children of TestLives run. It prints how many operations there were.
+// TestLivesChild is what the children of TestLives run.
 func TestLivesChild(t *testing.T) {
 	dir := os.Getenv(killDir)
 	if dir == "" {
 		return // not a child
 	}
+	n, err := strconv.Atoi(os.Getenv(killAt))
+	must(t, err)
+	death := deaths()[n]
+	death.Do = func() {
+		syscall.Kill(os.Getpid(), syscall.SIGKILL) //nolint:errcheck // nothing comes after it
+		select {}
+	}
 	s := reopen(t, dir)
-	var seen atomic.Int64
-	at, _ := strconv.ParseInt(os.Getenv(killAt), 10, 64)
-	s.A.Library = killer{s.A.Library, at, &seen}
+	s.A.Library = fault.New(t, death).Library(s.A.Library)
 	copyOf(t, s, "PAPR1001", "PAPR2002")
-	must(t, os.WriteFile(filepath.Join(dir, "operations"), []byte(strconv.FormatInt(seen.Load(), 10)), 0o644))
 }
 
-// child runs a copy in a process of its own, and tells whether it came to its end.
-func child(t *testing.T, dir string, at int64) bool {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestLivesChild$")
-	cmd.Env = append(os.Environ(), killDir+"="+dir, killAt+"="+strconv.FormatInt(at, 10), "GORACE=atexit_sleep_ms=0")
-	out, err := cmd.CombinedOutput()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL {
-		return false
-	}
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return true
-}
-
-// Wherever the making of a twin is killed, the pair is as it was, or whole with the new one; and making it again does so.
+// Wherever the making of a twin is killed, the pair is as it was, and making it again makes it whole.
 func TestLives(t *testing.T) {
 	s := pair(t)
-	damage(t, s, "PAPR1001", "2 of 0\n") // so that tapes change
+	damage(t, s, "PAPR1001", "2 of 0\n") // so that tapes change places
 	must(t, s.A.Ledger.Close())
 	must(t, s.A.Library.Close())
-	fresh := func() string {
-		dir := t.TempDir()
-		if out, err := exec.Command("cp", "-a", s.Dir+"/.", dir).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		return dir
-	}
-	dir := fresh()
-	if !child(t, dir, 0) {
-		t.Fatal("it was killed")
-	}
-	text, err := os.ReadFile(filepath.Join(dir, "operations"))
-	must(t, err)
-	all, err := strconv.ParseInt(string(text), 10, 64)
-	must(t, err)
-	lives := int64(16)
-	if raced {
-		lives = 4
-	}
-	for n := range lives {
-		at := 1 + n*(all-1)/(lives-1)
-		t.Run(strconv.FormatInt(at, 10), func(t *testing.T) {
+	for n, death := range deaths() {
+		t.Run(fmt.Sprintf("%s %d on drive %d, after %v", death.Op, death.Call, death.Drive, death.After), func(t *testing.T) {
 			t.Parallel()
-			dir := fresh()
-			if child(t, dir, at) {
-				t.Fatal("it was not killed")
+			dir := t.TempDir()
+			if out, err := exec.Command("cp", "-a", s.Dir+"/.", dir).CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestLivesChild$")
+			cmd.Env = append(os.Environ(), killDir+"="+dir, killAt+"="+strconv.Itoa(n), "GORACE=atexit_sleep_ms=0")
+			out, err := cmd.CombinedOutput()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+				t.Fatalf("it was not killed: %v\n%s", err, out)
 			}
 			now := reopen(t, dir)
-			adopted := tapeOf(t, now, "PAPR2002").State == ledger.TapeWritten
-			if !adopted {
+			on := func(twin string) {
+				t.Helper()
 				for it, err := range now.A.Ledger.Items(t.Context(), ledger.Filter{}) {
 					must(t, err)
-					if it.State != ledger.Deletable || len(it.Copies) != 2 || it.Copies[1].Barcode != "PAPR2001" {
+					if it.State != ledger.Deletable || len(it.Copies) != 2 || it.Copies[0].Barcode != "PAPR1001" || it.Copies[1].Barcode != twin {
 						t.Errorf("%s is %+v", it.Path, it)
 					}
 				}
-				// A drive holds what the dead process left there.
-				copyOf(t, now, "PAPR1001", "PAPR2002")
 			}
-			for it, err := range now.A.Ledger.Items(t.Context(), ledger.Filter{}) {
-				must(t, err)
-				if it.State != ledger.Deletable || len(it.Copies) != 2 || it.Copies[1].Barcode != "PAPR2002" || strings.Contains(it.Path, "visdata") {
-					t.Errorf("%s is %+v", it.Path, it)
-				}
-			}
-			if _, err := twin.Copy(t.Context(), now.A, "PAPR2002", "PAPR1002", twin.Options{}); err != nil && !adopted {
-				t.Error(err)
+			on("PAPR2001")
+			copyOf(t, now, "PAPR1001", "PAPR2002") // whatever the dead process left in the drives
+			on("PAPR2002")
+			if r := copyOf(t, now, "PAPR2002", "PAPR1002"); len(r.Bad) > 0 {
+				t.Errorf("the new twin lacks %v", r.Bad)
 			}
 		})
 	}
