@@ -171,6 +171,11 @@ func (c *copying) plan(ctx context.Context) ([]part, error) {
 func (c *copying) make(ctx context.Context, o Options) error {
 	began := time.Now()
 	flushed, drives, err := c.write(ctx)
+	var foreign *archiver.ForeignError
+	if errors.As(err, &foreign) && foreign.Barcode == c.target.Barcode { // nothing was written to it
+		_, undo := c.Ledger.Recycle(context.WithoutCancel(ctx), c.target.Barcode, "")
+		err = errors.Join(err, undo)
+	}
 	if err != nil {
 		return err
 	}

@@ -287,7 +287,10 @@ func TestRefused(t *testing.T) {
 	refused("PAPR1001", "PAPR2009", "not in the ledger")
 	// Somebody else's data is on it.
 	must(t, os.WriteFile(filepath.Join(s.Tapes, "PAPR2002.tap"), []byte("\x04\x00\x00\x00data\x04\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff"), 0o644))
-	refused("PAPR1001", "PAPR2002", "data of another program")
+	refused("PAPR1001", "PAPR2002", "data of an unknown kind")
+	if tp := tapeOf(t, s, "PAPR2002"); tp.State != ledger.TapeBlank {
+		t.Errorf("then the target is %+v", tp)
+	}
 	check(t, s, "PAPR1001", "PAPR2001")
 }
 
