@@ -345,3 +345,20 @@ func TestSiteBusy(t *testing.T) {
 	s.observe(1, 1)
 	s.wants("archive", s.run(5, "archive"), "the tape library is in use", fmt.Sprintf("held by process %d", os.Getpid()))
 }
+
+// A new twin is made on real drives, takes the old one's place, and is looked at as one that is due.
+func TestSiteTwin(t *testing.T) {
+	s := newSite(t, "PAPR2002")
+	s.observe(1, 4)
+	s.run(0, "archive", "--full")
+	s.wants("copy", s.run(0, "copy", "PAPR1001", "--to", "PAPR2002"), "PAPR1001 and PAPR2002 are a pair", "PAPR2001 was taken out of it")
+	if out := s.run(0, "copies"); strings.Contains(out, "pot1:") {
+		t.Errorf("not proven good on two tapes:\n%s", out)
+	}
+	t.Log(s.run(0, "verify", "--due"))
+	to := t.TempDir()
+	s.run(0, "restore", "pot1:/", "--to", to, "--tape", "PAPR2002")
+	if out, err := exec.Command("diff", "-r", s.data(), filepath.Join(to, "pot1")).CombinedOutput(); err != nil {
+		t.Errorf("what came back from the new twin differs: %v\n%.500s", err, out)
+	}
+}
