@@ -53,25 +53,33 @@ func (d *Drive) fail(op string, err error) error {
 
 var errNotAgain = errors.New("the record's place is not known")
 
+// mostReadAgain is how often readAgain tries.
+const mostReadAgain = 5
+
 // readAgain reads the record that st failed to read once more, beside st: so the drive's own word of what is wrong comes
-// through, or the record.
+// through, or the record. A signal may have made the kernel send the command twice, and what came is the record behind: the
+// drive stands too far then, and all is done again.
 func (d *Drive) readAgain(p []byte) (n int, err error) {
 	if d.next < 0 {
 		return 0, errNotAgain
 	}
 	_, err = d.ask(context.Background(), func(fd int) ([]byte, error) {
-		if err := locate10(fd, d.next); err != nil {
-			return nil, err
+		for tries := 1; ; tries++ {
+			if err := locate10(fd, d.next); err != nil {
+				return nil, err
+			}
+			var err error
+			if n, err = read6(fd, p); err != nil {
+				return nil, err
+			}
+			at, err := readPosition(fd)
+			if err != nil || at == d.next+1 {
+				return nil, err
+			}
+			if tries == mostReadAgain {
+				return nil, fmt.Errorf("the drive stands at block %d behind block %d", at, d.next)
+			}
 		}
-		var err error
-		if n, err = read6(fd, p); err != nil {
-			return nil, err
-		}
-		at, err := readPosition(fd)
-		if err == nil && at != d.next+1 {
-			err = fmt.Errorf("the drive stands at block %d behind block %d", at, d.next)
-		}
-		return nil, err
 	})
 	return n, err
 }

@@ -98,13 +98,8 @@ func TestReset(t *testing.T) {
 			}
 			r.faults("reset drive0 " + c.command + " 1\n")
 			if err := c.meet(d); c.command == "read" {
-				// Nothing could be lost, and the record is found again; seldom, and for a reason that is not known, it is not, which
-				// is told.
-				if err == nil {
-					wantPosition(t, d, 3)
-				} else if !errors.Is(err, unix.EIO) {
-					t.Errorf("the read that meets it: %v", err)
-				}
+				must(t, err) // nothing could be lost, and the record was found again
+				wantPosition(t, d, 3)
 				must(t, d.Rewind(ctx))
 			} else {
 				wantSense(t, "the command that meets it", err, 6, 0x29, 0)
