@@ -16,6 +16,8 @@ func (a *Archiver) Abort(ctx context.Context, was ledger.Job, owner ledger.Owner
 		return nil, err
 	}
 	j.aborting = true
+	ctx, end := a.heartbeat(ctx)
+	defer end()
 	return j.finish(ctx, j.abort(ctx, forget))
 }
 

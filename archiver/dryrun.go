@@ -71,6 +71,8 @@ func (a *Archiver) DryRun(ctx context.Context) (*DryPlan, error) {
 				Pair: uuid.NewString(), Session: uuid.NewString(), Job: uuid.NewString(),
 				Number: from.number, TapeFile: from.tapeFile, Record: from.record, Earlier: from.earlier,
 			}),
+		next:  a.waiting,
+		leave: func(context.Context, []int64) error { return nil },
 		planned: func(_ context.Context, p *plan.Archive, _ []ledger.ItemLook) error {
 			d := DryArchive{Number: p.Number, TapeFile: p.TapeFile, Record: p.Record, Records: p.Layout.Records, Bytes: p.Layout.Data}
 			for _, it := range p.Items {

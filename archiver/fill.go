@@ -27,6 +27,10 @@ type filling struct {
 	misfits int
 	left    bool // items are left for the next pair
 
+	// next returns the items to look at behind the one with an ID, at most lookAhead.
+	next func(ctx context.Context, after int64) ([]ledger.Item, error)
+	// leave gives items back that do not fit.
+	leave func(context.Context, []int64) error
 	// planned takes each archive as it is complete, with what its items look like now.
 	planned func(context.Context, *plan.Archive, []ledger.ItemLook) error
 	// unfit takes each item that cannot be archived; the rest goes on.
@@ -38,7 +42,7 @@ type filling struct {
 func (f *filling) fill(ctx context.Context) error {
 	f.looks = make(map[int64]ledger.ItemLook)
 	for after := int64(0); f.misfits < maxMisfits; {
-		items, err := f.Archiver.waiting(ctx, after)
+		items, err := f.next(ctx, after)
 		if err != nil {
 			return err
 		}
@@ -71,6 +75,7 @@ func (f *filling) take(ctx context.Context, items []ledger.Item) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	var misfits []int64
 	for i, it := range items {
 		err := errs[i]
 		var archive *plan.Archive
@@ -93,13 +98,14 @@ func (f *filling) take(ctx context.Context, items []ledger.Item) error {
 		case errors.Is(err, plan.ErrFull):
 			f.misfits++
 			f.left = true
+			misfits = append(misfits, it.ID)
 		default:
 			if err := f.unfit(ctx, it, err.Error()); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	return f.leave(ctx, misfits)
 }
 
 // look walks an item at its source, and makes sure that the members with an expected MD5 are there.

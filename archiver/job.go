@@ -63,16 +63,22 @@ func (a *Archiver) Run(ctx context.Context, owner ledger.Owner, stop <-chan stru
 		if j.row, err = a.Ledger.BeginJob(ctx, owner, a.Sample); err != nil {
 			return nil, err
 		}
-		err = a.Ledger.ClaimPair(ctx, j.row.ID, j.chosen)
-		if err == nil {
-			err = j.run(ctx, chosen)
-		}
-		r, err := j.finish(ctx, err)
+		r, err := j.claimAndRun(ctx, chosen)
 		if !errors.Is(err, errNoRoom) || NeedsHuman(err) || chosen[0].Pair == "" {
 			return r, err
 		}
 		a.Events.Emit(event.Note{Text: err.Error()})
 	}
+}
+
+func (j *job) claimAndRun(ctx context.Context, chosen [2]ledger.Tape) (*Report, error) {
+	ctx, end := j.heartbeat(ctx)
+	defer end()
+	err := j.Ledger.ClaimPair(ctx, j.row.ID, j.chosen)
+	if err == nil {
+		err = j.run(ctx, chosen)
+	}
+	return j.finish(ctx, err)
 }
 
 // run is Run on two tapes that are claimed.
@@ -94,6 +100,9 @@ func (j *job) run(ctx context.Context, chosen [2]ledger.Tape) error {
 	planned, err := j.plan(ctx, t.end)
 	if err != nil {
 		return err
+	}
+	if planned.Archives == 0 && len(j.report.Failed) == 0 && !j.report.Waiting {
+		return ErrNothingQueued // any more: others took it meanwhile
 	}
 	if planned.Archives == 0 {
 		failed := fmt.Errorf("none of the queued items could be planned: %w", &ItemsFailedError{Items: j.report.Failed})
@@ -206,8 +215,18 @@ func (j *job) full(ctx context.Context, t *tail, why error) error {
 
 // finish puts the tapes away and records how the job ended.
 func (j *job) finish(ctx context.Context, err error) (*Report, error) {
+	if cause := context.Cause(ctx); errors.Is(cause, ledger.ErrFenced) {
+		err = cause
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putAwayTime)
 	defer cancel()
+	if errors.Is(err, ledger.ErrFenced) {
+		// Whatever else it met may be its successor's work, and is not judged.
+		err = errors.Join(err, j.putAway(ctx), j.giveUp(ctx))
+		var rowErr error
+		j.report.Job, rowErr = j.Ledger.Job(ctx, j.row.ID)
+		return j.report, errors.Join(err, rowErr)
+	}
 	if err != nil {
 		err = j.placed(ctx, j.foreign(ctx, j.blame(ctx, err)))
 	}
@@ -225,6 +244,14 @@ func (j *job) finish(ctx context.Context, err error) (*Report, error) {
 	return j.report, err
 }
 
+// giveUp ends a job here that another process has taken over.
+func (j *job) giveUp(ctx context.Context) error {
+	if err := j.Ledger.FinishJob(ctx, j.row.ID, ledger.Stopped, ""); !errors.Is(err, ledger.ErrFenced) {
+		return err
+	}
+	return nil
+}
+
 // outcome is how a job ended, and why.
 func (j *job) outcome(err error) (ledger.Step, string) {
 	var mismatch *MismatchError
@@ -233,7 +260,7 @@ func (j *job) outcome(err error) (ledger.Step, string) {
 		return ledger.Aborted, "by its operator"
 	case err == nil:
 		return ledger.Done, ""
-	case errors.Is(err, errNoRoom), errors.Is(err, errTooSmall), errors.Is(err, errNothingLeft):
+	case errors.Is(err, ErrNothingQueued), errors.Is(err, errNoRoom), errors.Is(err, errTooSmall), errors.Is(err, errNothingLeft):
 		return ledger.Aborted, err.Error()
 	case errors.As(err, &mismatch) && j.report.judged():
 		return ledger.Mismatch, err.Error()

@@ -37,16 +37,16 @@ func process(pid int) (ledger.Owner, error) {
 	return o, err
 }
 
-// Alive tells whether a job's process still runs. Its machine is known by its boot, not by its name, which may change: a SQLite
-// ledger, its log of shared memory, is used on one machine at a time, so what another boot began has ended.
-func Alive(o ledger.Owner) bool {
+// Alive tells whether the process of a job that has not ended may still run. On this machine, which is known by its boot, not by its
+// name, that is certain; on others the job's lease tells.
+func Alive(j ledger.Job) bool {
 	here, err := ThisProcess()
 	if err != nil {
 		return true
 	}
-	if here.Boot != o.Boot {
-		return false
+	if here.Boot != j.Owner.Boot {
+		return !j.LeaseOver
 	}
-	now, err := process(o.PID)
-	return err == nil && now.Start == o.Start
+	now, err := process(j.Owner.PID)
+	return err == nil && now.Start == j.Owner.Start
 }

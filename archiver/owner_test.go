@@ -25,8 +25,18 @@ func TestAlive(t *testing.T) {
 	} {
 		o := this
 		c.change(&o)
-		if got := archiver.Alive(o); got != c.alive {
+		if got := archiver.Alive(ledger.Job{Owner: o, LeaseOver: true}); got != c.alive {
 			t.Errorf("%s: alive %t", name, got)
 		}
+	}
+	o := this
+	o.Boot = "another"
+	if !archiver.Alive(ledger.Job{Owner: o}) {
+		t.Error("another machine's process is dead before its lease ended")
+	}
+	o = this
+	o.PID = 1 << 30
+	if archiver.Alive(ledger.Job{Owner: o}) {
+		t.Error("a dead process of this machine lives until its lease ends")
 	}
 }

@@ -3,6 +3,7 @@ package archiver
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"twintape/archiver/plan"
 	"twintape/internal/event"
@@ -25,6 +26,8 @@ func (j *job) plan(ctx context.Context, from place) (*event.Planned, error) {
 				Pair: j.start.PairUUID, Session: j.start.SessionUUID, Job: j.row.UUID,
 				Number: from.number, TapeFile: from.tapeFile, Record: from.record, Earlier: from.earlier,
 			}),
+		next:  j.take,
+		leave: func(ctx context.Context, ids []int64) error { return j.Ledger.Release(ctx, j.row.ID, ids) },
 		planned: func(ctx context.Context, p *plan.Archive, looks []ledger.ItemLook) error {
 			var err error
 			if j.session.ID == 0 { // from now on both tapes are this session's
@@ -41,7 +44,7 @@ func (j *job) plan(ctx context.Context, from place) (*event.Planned, error) {
 		},
 		unfit: func(ctx context.Context, it ledger.Item, reason string) error {
 			j.fail(FailedItem{ID: it.ID, Host: it.Host, Path: it.Path, Reason: reason})
-			return j.Ledger.FailItem(ctx, it.ID, reason)
+			return errors.Join(j.Ledger.FailItem(ctx, it.ID, reason), j.Ledger.Release(ctx, j.row.ID, []int64{it.ID}))
 		},
 	}
 	err = f.fill(ctx)
@@ -50,6 +53,27 @@ func (j *job) plan(ctx context.Context, from place) (*event.Planned, error) {
 		j.Events.Emit(*out)
 	}
 	return out, err
+}
+
+// take claims the next items, so that archivers who work on one queue do not plan the same.
+func (j *job) take(ctx context.Context, after int64) ([]ledger.Item, error) {
+	for {
+		items, err := j.Ledger.TakeQueued(ctx, j.row.ID, after, lookAhead)
+		if err != nil || len(items) == 0 {
+			return nil, err
+		}
+		after = items[len(items)-1].ID
+		var again []int64
+		items = slices.DeleteFunc(items, func(it ledger.Item) bool {
+			if j.failed[it.ID] {
+				again = append(again, it.ID)
+			}
+			return j.failed[it.ID]
+		})
+		if err := j.Ledger.Release(ctx, j.row.ID, again); err != nil || len(items) > 0 {
+			return items, err
+		}
+	}
 }
 
 // remaining is how many bytes both tapes take from a place on. What lies behind it is going to be overwritten, so beyond the

@@ -9,26 +9,47 @@ import (
 	"twintape/internal/ledger"
 )
 
-// Unfinished returns the jobs that Resume can go on with, the oldest first: those whose process died, and those that ended
-// before they were verified. Jobs of dead processes that wrote nothing are ended.
+// Unfinished returns the jobs that Resume can go on with here, the oldest first: those whose process died, and those that ended
+// before they were verified, of this machine, or of another if both tapes are in this library. Jobs of dead processes that wrote
+// nothing, or whose tapes are elsewhere, are ended: what they had planned waits again, and their tapes stay reserved for who
+// resumes them there.
 func (a *Archiver) Unfinished(ctx context.Context) ([]ledger.Job, error) {
+	by, err := ThisProcess()
+	if err != nil {
+		return nil, err
+	}
 	all, err := a.Ledger.Jobs(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
 	slices.Reverse(all)
+	inside, err := a.inside(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var out []ledger.Job
 	for _, j := range all {
+		here := !a.Ledger.Shared() || j.Owner.Machine == by.Machine || inside[j.Tapes[0]] && inside[j.Tapes[1]]
+		reason := ""
 		switch {
 		case j.Step == ledger.Stopped && j.Session != "":
-			out = append(out, j)
-		case !j.Ended.IsZero() || Alive(j.Owner):
-		case j.Session == "":
-			if err := a.Ledger.FinishJob(ctx, j.ID, ledger.Stopped, "its process died before anything was written"); err != nil {
-				return nil, err
+			if here {
+				out = append(out, j)
 			}
+			continue
+		case !j.Ended.IsZero() || Alive(j):
+			continue
+		case j.Session == "":
+			reason = "its process died before anything was written"
+		case !here:
+			reason = fmt.Sprintf("process %d on %s was not heard of any more; %s goes on with it", j.Owner.PID, j.Owner.Machine, j.Owner.Machine)
 		default:
 			out = append(out, j)
+			continue
+		}
+		// Who is faster, or comes back meanwhile, has it.
+		if err := a.Ledger.FinishDead(ctx, j, by, reason); err != nil && !errors.Is(err, ledger.ErrClaimed) {
+			return nil, err
 		}
 	}
 	return out, nil
@@ -44,12 +65,14 @@ func (a *Archiver) Resume(ctx context.Context, was ledger.Job, owner ledger.Owne
 		return nil, err
 	}
 	j.stop, j.forsake = stop, forsake
+	ctx, end := a.heartbeat(ctx)
+	defer end()
 	return j.finish(ctx, j.resume(ctx))
 }
 
 // reopen takes a job over.
 func (a *Archiver) reopen(ctx context.Context, was ledger.Job, owner ledger.Owner) (*job, error) {
-	row, err := a.Ledger.Reopen(ctx, was.ID, was.Owner, owner)
+	row, err := a.Ledger.Reopen(ctx, was, owner)
 	if err != nil {
 		return nil, err
 	}

@@ -17,19 +17,9 @@ import (
 // lies in the library; else the blank tape with the lowest barcode of each side.
 func (a *Archiver) choose(ctx context.Context, waiting []ledger.Item) ([2]ledger.Tape, error) {
 	var none [2]ledger.Tape
-	elements, err := changer(a.Library).Inventory(ctx)
+	inside, err := a.inside(ctx)
 	if err != nil {
 		return none, err
-	}
-	inside := make(map[string]bool)
-	for _, e := range elements {
-		if e.Barcode == "" {
-			continue
-		}
-		if inside[e.Barcode] {
-			return none, fmt.Errorf("the library reports two cartridges with barcode %s: take one out", e.Barcode)
-		}
-		inside[e.Barcode] = e.Kind != tape.ImportExport
 	}
 	open, err := a.Ledger.OpenPairs(ctx)
 	if err != nil {
@@ -41,6 +31,25 @@ func (a *Archiver) choose(ctx context.Context, waiting []ledger.Item) ([2]ledger
 		}
 	}
 	return a.chooseBlank(ctx, inside)
+}
+
+// inside tells of the cartridges in the library, by barcode, whether they can be used.
+func (a *Archiver) inside(ctx context.Context) (map[string]bool, error) {
+	elements, err := changer(a.Library).Inventory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	inside := make(map[string]bool)
+	for _, e := range elements {
+		if e.Barcode == "" {
+			continue
+		}
+		if inside[e.Barcode] {
+			return nil, fmt.Errorf("the library reports two cartridges with barcode %s: take one out", e.Barcode)
+		}
+		inside[e.Barcode] = e.Kind != tape.ImportExport
+	}
+	return inside, nil
 }
 
 // mayFit tells whether one of some items may find room on a pair.

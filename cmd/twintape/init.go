@@ -13,6 +13,7 @@ import (
 
 	"twintape/internal/exitcode"
 	"twintape/internal/ledger"
+	"twintape/internal/mycnf"
 	"twintape/internal/tape/virtual"
 )
 
@@ -35,7 +36,7 @@ const starter = `# twintape's configuration. Relative paths are relative to this
 state_dir = "."          # ledger, locks, temporary files
 
 [ledger]
-driver = "sqlite"        # ledger.db in state_dir, unless path says otherwise
+%s
 
 [library]
 %s
@@ -71,15 +72,23 @@ deletable_after = "full"
 # address = "pot6.example.org"
 `
 
+// The ledger's lines in it.
+const (
+	inFile   = `driver = "sqlite"        # ledger.db in state_dir, unless path says otherwise`
+	inServer = "driver = \"mysql\"\ncredentials_file = %q   # how to reach MariaDB or MySQL: a [client] section"
+)
+
 func newInitCommand(*app) *cobra.Command {
-	var dir, capacity, changer string
+	var dir, capacity, changer, credentials string
 	cmd := &cobra.Command{
-		Use:   "init --dir DIR",
+		Use:   "init --dir DIR [--ledger-credentials FILE]",
 		Short: "Write a first configuration, a ledger and a virtual library",
 		Long: "init makes DIR/twintape.toml, a SQLite ledger, and a virtual library of two drives and eight cartridges\n" +
 			"(PAPR1001 to PAPR1004, PAPR2001 to PAPR2004), all under DIR. It refuses an existing configuration.\n\n" +
 			"With --changer the site is one of a real library: DIR/twintape.toml names the changer, and the ledger knows no cartridge\n" +
-			"yet (`twintape tapes add`).",
+			"yet (`twintape tapes add`).\n\n" +
+			"With --ledger-credentials the ledger is in the MariaDB or MySQL that FILE's [client] section names: its tables are made\n" +
+			"if the database is empty, else the new site joins the ledger that is there, with the next free barcodes.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			holds, err := parseCapacity(capacity)
@@ -89,14 +98,19 @@ func newInitCommand(*app) *cobra.Command {
 			if dir == "" {
 				return exitcode.With(exitcode.Usage, errors.New("--dir is missing: name the folder to make"))
 			}
+			if credentials != "" { // before anything is made
+				if _, err := mycnf.Read(credentials); err != nil {
+					return exitcode.With(exitcode.Usage, err)
+				}
+			}
 			if changer != "" {
-				file, err := makeRealSite(cmd.Context(), dir, changer)
+				file, err := makeRealSite(cmd.Context(), dir, changer, credentials)
 				if err == nil {
 					fmt.Fprintf(cmd.ErrOrStderr(), "%s written, with a ledger.\nNext: add your hosts to it, then: twintape --config %s tapes add BARCODE...\n", file, file)
 				}
 				return err
 			}
-			file, err := makeSite(cmd.Context(), dir, holds)
+			file, err := makeSite(cmd.Context(), dir, credentials, holds)
 			if err != nil {
 				return err
 			}
@@ -107,6 +121,7 @@ func newInitCommand(*app) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "folder to make")
 	cmd.Flags().StringVar(&changer, "changer", "", "node of a real library's changer, such as /dev/sg3")
+	cmd.Flags().StringVar(&credentials, "ledger-credentials", "", "my.cnf file of the database for the ledger (default: a SQLite file)")
 	addCapacityFlag(cmd, &capacity)
 	return cmd
 }
@@ -138,8 +153,27 @@ func unmade(dir string) (file, ledgerFile, tapes string, err error) {
 	return file, ledgerFile, tapes, nil
 }
 
+// makeLedger makes the ledger of a new site, or joins one in a server, and returns its lines in the configuration.
+func makeLedger(ctx context.Context, file, credentials string) (l *ledger.Ledger, where string, err error) {
+	if credentials == "" {
+		l, err = ledger.Create(ctx, file)
+		return l, inFile, err
+	}
+	if credentials, err = filepath.Abs(credentials); err != nil {
+		return nil, "", err
+	}
+	client, err := mycnf.Read(credentials)
+	if err != nil {
+		return nil, "", err
+	}
+	if l, err = ledger.CreateMySQL(ctx, client, ledger.Options{}); errors.Is(err, fs.ErrExist) {
+		l, err = ledger.OpenMySQL(ctx, client, ledger.Options{}) // another machine's site made it
+	}
+	return l, fmt.Sprintf(inServer, credentials), err
+}
+
 // makeRealSite makes a site whose library is there already.
-func makeRealSite(ctx context.Context, dir, changer string) (string, error) {
+func makeRealSite(ctx context.Context, dir, changer, credentials string) (string, error) {
 	file, ledgerFile, _, err := unmade(dir)
 	if err != nil {
 		return "", err
@@ -147,17 +181,17 @@ func makeRealSite(ctx context.Context, dir, changer string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	l, err := ledger.Create(ctx, ledgerFile)
+	l, where, err := makeLedger(ctx, ledgerFile, credentials)
 	if err != nil {
 		return "", err
 	}
 	if err := l.Close(); err != nil {
 		return "", err
 	}
-	return file, os.WriteFile(file, fmt.Appendf(nil, starter, fmt.Sprintf(realLibrary, changer)), 0o644)
+	return file, os.WriteFile(file, fmt.Appendf(nil, starter, where, fmt.Sprintf(realLibrary, changer)), 0o644)
 }
 
-func makeSite(ctx context.Context, dir string, capacity int64) (file string, err error) {
+func makeSite(ctx context.Context, dir, credentials string, capacity int64) (file string, err error) {
 	file, ledgerFile, tapes, err := unmade(dir)
 	if err != nil {
 		return "", err
@@ -170,13 +204,17 @@ func makeSite(ctx context.Context, dir string, capacity int64) (file string, err
 		return "", err
 	}
 	defer func() { err = errors.Join(err, lib.Close()) }()
-	l, err := ledger.Create(ctx, ledgerFile)
+	l, where, err := makeLedger(ctx, ledgerFile, credentials)
 	if err != nil {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
+	first, err := nextNumber(ctx, l)
+	if err != nil {
+		return "", err
+	}
 	for side := 1; side <= 2; side++ {
-		for n := 1; n <= 4; n++ {
+		for n := first; n < first+4; n++ {
 			barcode := fmt.Sprintf("PAPR%d%03d", side, n)
 			if err := lib.AddCartridge(barcode, capacity); err != nil {
 				return "", err
@@ -187,5 +225,18 @@ func makeSite(ctx context.Context, dir string, capacity int64) (file string, err
 		}
 	}
 	// Last, so that a configuration stands for a site that is whole.
-	return file, os.WriteFile(file, fmt.Appendf(nil, starter, virtualLibrary), 0o644)
+	return file, os.WriteFile(file, fmt.Appendf(nil, starter, where, virtualLibrary), 0o644)
+}
+
+// nextNumber is the first that no barcode in the ledger has, nor any above it.
+func nextNumber(ctx context.Context, l *ledger.Ledger) (int, error) {
+	tapes, err := l.Tapes(ctx)
+	next := 1
+	for _, t := range tapes {
+		var side, n int
+		if _, err := fmt.Sscanf(t.Barcode, "PAPR%1d%3d", &side, &n); err == nil {
+			next = max(next, n+1)
+		}
+	}
+	return next, err
 }

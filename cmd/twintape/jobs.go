@@ -56,7 +56,7 @@ func stepOf(j ledger.Job) string {
 	return string(j.Step)
 }
 
-func died(j ledger.Job) bool { return j.Ended.IsZero() && !archiver.Alive(j.Owner) }
+func died(j ledger.Job) bool { return j.Ended.IsZero() && !archiver.Alive(j) }
 
 func pairOf(j ledger.Job) string {
 	if j.Tapes[0] == "" {

@@ -19,6 +19,7 @@ import (
 	"twintape/internal/exitcode"
 	"twintape/internal/ledger"
 	"twintape/internal/lock"
+	"twintape/internal/mycnf"
 	"twintape/internal/tape"
 	"twintape/internal/tape/scsi"
 	"twintape/internal/tape/virtual"
@@ -183,7 +184,20 @@ func (a *app) ledger(ctx context.Context) (*ledger.Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := ledger.Open(ctx, cfg.Ledger.Path, ledger.Options{DeletableAfter: cfg.Verify.DeletableAfter})
+	opt := ledger.Options{
+		DeletableAfter: cfg.Verify.DeletableAfter, Lease: cfg.Ledger.Lease,
+		Waiting: func(err error) { a.log.Warnf("the ledger's database does not answer, waiting for it: %v", err) },
+	}
+	var l *ledger.Ledger
+	if file := cfg.Ledger.Credentials; file != "" {
+		c, readErr := mycnf.Read(file)
+		if readErr != nil {
+			return nil, exitcode.With(exitcode.Usage, readErr)
+		}
+		l, err = ledger.OpenMySQL(ctx, c, opt)
+	} else {
+		l, err = ledger.Open(ctx, cfg.Ledger.Path, opt)
+	}
 	if errors.Is(err, ledger.ErrNoLedger) {
 		return nil, exitcode.With(exitcode.Usage, err)
 	}
@@ -306,7 +320,7 @@ func withCode(err error) error {
 		return exitcode.With(exitcode.Mismatch, err)
 	case errors.Is(err, archiver.ErrNothingQueued):
 		return exitcode.With(exitcode.Nothing, err)
-	case errors.Is(err, lock.ErrHeld), errors.Is(err, ledger.ErrClaimed):
+	case errors.Is(err, lock.ErrHeld), errors.Is(err, ledger.ErrClaimed), errors.Is(err, ledger.ErrFenced):
 		return exitcode.With(exitcode.Held, err)
 	case errors.As(err, &noTape), errors.As(err, &drives), errors.As(err, &absent), errors.Is(err, tape.ErrBusy), errors.Is(err, tape.ErrNoMedium), errors.Is(err, sources.ErrUnavailable),
 		errors.As(err, &sense) && sense.Key == tape.NotReady:

@@ -17,6 +17,9 @@ type rawConfig struct {
 	Ledger   struct {
 		Driver string `toml:"driver"`
 		Path   string `toml:"path"`
+
+		Credentials string   `toml:"credentials_file"`
+		Lease       duration `toml:"lease"`
 	} `toml:"ledger"`
 	Library struct {
 		Kind        string   `toml:"kind"`
@@ -92,13 +95,12 @@ func defaults() rawConfig {
 
 // later are keys and values that the design has and this version does not.
 var later = map[string]string{
-	"ledger.credentials_file": "the MySQL ledger",
-	"serve":                   "the status page",
+	"serve": "the status page",
 }
 
 // known are the keys of this version, as the file spells them with their tables.
 var known = []string{
-	"state_dir", "ledger", "ledger.driver", "ledger.path", "library", "library.kind", "library.dir", "library.timing",
+	"state_dir", "ledger", "ledger.driver", "ledger.path", "ledger.credentials_file", "ledger.lease", "library", "library.kind", "library.dir", "library.timing",
 	"library.changer", "library.drives", "library.media_suffix", "library.compression",
 	"host", "host.name", "host.aliases", "host.source", "host.address", "host.user", "host.identity_file", "host.known_hosts", "host.ssh_config", "host.root",
 	"host.exports", "host.uid", "host.gid", "host.gids", "host.nfs_port", "host.mount_port",
@@ -218,16 +220,7 @@ func (c *checker) config(r *rawConfig, meta toml.MetaData) *Config {
 	if r.StateDir == "" {
 		c.fault("state_dir", "is missing: name the folder for the ledger, locks and temporary files, such as \"/var/lib/twintape\"")
 	}
-	switch r.Ledger.Driver {
-	case "sqlite":
-	case "mysql":
-		c.fault("ledger.driver", "the MySQL ledger is not in this version: use \"sqlite\"")
-	default:
-		c.fault("ledger.driver", "is %q: use \"sqlite\"", r.Ledger.Driver)
-	}
-	if out.Ledger.Path = c.abs(r.Ledger.Path); out.Ledger.Path == "" {
-		out.Ledger.Path = filepath.Join(out.StateDir, "ledger.db")
-	}
+	c.ledger(r, out)
 	c.library(r, meta, out)
 	c.hosts(r, out)
 	c.archive(r, out)
@@ -259,6 +252,34 @@ func (c *checker) mount(r *rawConfig, out *Config) {
 	}
 	if m.RecallTimeout < duration(time.Second) {
 		c.fault("mount.recall_timeout", "is %v: use at least \"1s\"; loading a tape alone takes a minute or more", time.Duration(m.RecallTimeout))
+	}
+}
+
+func (c *checker) ledger(r *rawConfig, out *Config) {
+	l := &r.Ledger
+	switch l.Driver {
+	case "sqlite":
+		if l.Credentials != "" {
+			c.fault("ledger.credentials_file", "is for driver = \"mysql\"")
+		}
+		if l.Lease != 0 {
+			c.fault("ledger.lease", "is for driver = \"mysql\"")
+		}
+		if out.Ledger.Path = c.abs(l.Path); out.Ledger.Path == "" {
+			out.Ledger.Path = filepath.Join(out.StateDir, "ledger.db")
+		}
+	case "mysql":
+		if out.Ledger.Credentials = c.abs(l.Credentials); l.Credentials == "" {
+			c.fault("ledger.credentials_file", "is missing: name the file whose [client] section says how to reach MariaDB")
+		}
+		if l.Path != "" {
+			c.fault("ledger.path", "is for driver = \"sqlite\"")
+		}
+		if out.Ledger.Lease = time.Duration(l.Lease); l.Lease != 0 && out.Ledger.Lease < time.Second {
+			c.fault("ledger.lease", "is %v: use at least 1s; 5m is the default", out.Ledger.Lease)
+		}
+	default:
+		c.fault("ledger.driver", "is %q: use \"sqlite\", or \"mysql\" for MariaDB and MySQL", l.Driver)
 	}
 }
 

@@ -28,8 +28,12 @@ type Config struct {
 	Mount    Mount
 }
 
-// Ledger says where the ledger is.
-type Ledger struct{ Path string }
+// Ledger says where the ledger is: in a file, or, if Credentials is not empty, in the MariaDB or MySQL that this option file names.
+type Ledger struct {
+	Path        string
+	Credentials string
+	Lease       time.Duration // for how long a machine that is not heard of keeps its jobs; 0 for the default
+}
 
 // Library says where the tapes are.
 type Library struct {

@@ -32,13 +32,13 @@ func archives(ctx context.Context, q querier, session int64) ([]PlannedArchive, 
 
 // Archives returns the archives of a session, planned and flushed, in tape order.
 func (l *Ledger) Archives(ctx context.Context, session int64) ([]PlannedArchive, error) {
-	all, err := archives(ctx, l.db, session)
+	all, err := archives(ctx, l.read, session)
 	return all, l.failed(fmt.Sprintf("list the archives of session %d", session), err)
 }
 
 // CRCs returns the CRC32C of each record of a flushed archive, little-endian, or an error that wraps ErrNotFound.
 func (l *Ledger) CRCs(ctx context.Context, archive int64) (crcs []byte, err error) {
-	err = l.db.QueryRowContext(ctx, "SELECT crcs FROM archive_crcs WHERE archive = ?", archive).Scan(&crcs)
+	err = l.read.QueryRowContext(ctx, "SELECT crcs FROM archive_crcs WHERE archive = ?", archive).Scan(&crcs)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound
 	}
@@ -68,7 +68,7 @@ func (l *Ledger) Entries(ctx context.Context, session int64, side int) iter.Seq2
 
 // LoadArchive returns an archive as it was planned, in tape order, with what its flush told: MD5s, and what went bad.
 func (l *Ledger) LoadArchive(ctx context.Context, archive int64) (*catalog.Archive, error) {
-	a, err := loadArchive(ctx, l.db, archive)
+	a, err := loadArchive(ctx, l.read, archive)
 	return a, l.failed(fmt.Sprintf("load archive %d", archive), err)
 }
 

@@ -28,7 +28,7 @@ var tableNames = []string{
 	"flushes", "verifications", "copies", "faults", "overrides",
 }
 
-// dump returns the content of all tables.
+// dump returns the content of all tables, but for leases, which every call renews.
 func dump(t testing.TB, l *Ledger) string {
 	t.Helper()
 	var out strings.Builder
@@ -50,7 +50,10 @@ func dump(t testing.TB, l *Ledger) string {
 				t.Fatal(err)
 			}
 			out.WriteString(table)
-			for _, v := range values {
+			for i, v := range values {
+				if columns[i] == "lease" {
+					continue
+				}
 				fmt.Fprintf(&out, " %q", fmt.Sprint(*v.(*any)))
 			}
 			out.WriteByte('\n')

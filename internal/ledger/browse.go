@@ -56,21 +56,21 @@ func copied(barcode string) (condition string, args []any) {
 
 func (l *Ledger) browseHosts(ctx context.Context, barcode string) (hosts []string, err error) {
 	if barcode != "" {
-		return collect(ctx, l.db, scanText, `SELECT DISTINCT i.host
+		return collect(ctx, l.read, scanText, `SELECT DISTINCT i.host
 			FROM tapes t CROSS JOIN copies c ON c.tape = t.id CROSS JOIN items i ON i.id = c.item
 			WHERE t.barcode = ? AND c.damaged = 0 ORDER BY i.host`, barcode)
 	}
 	// From host to host by the index, however many items each has.
 	for last := ""; ; {
 		var next sql.NullString
-		if err := l.db.QueryRowContext(ctx, "SELECT MIN(host) FROM items WHERE host > ?", last).Scan(&next); err != nil {
+		if err := l.read.QueryRowContext(ctx, "SELECT MIN(host) FROM items WHERE host > ?", last).Scan(&next); err != nil {
 			return nil, err
 		}
 		if !next.Valid {
 			return hosts, nil
 		}
 		last = next.String
-		found, err := collect(ctx, l.db, scanID, "SELECT i.id FROM items i WHERE i.host = ? AND "+undamaged+" LIMIT 1", last)
+		found, err := collect(ctx, l.read, scanID, "SELECT i.id FROM items i WHERE i.host = ? AND "+undamaged+" LIMIT 1", last)
 		if err != nil {
 			return nil, err
 		}
@@ -104,7 +104,7 @@ func scanCopiedItem(rows *sql.Rows) (it copiedItem, err error) {
 
 // copiedItems returns items that fit the conditions, the latest first.
 func (l *Ledger) copiedItems(ctx context.Context, where string, args ...any) ([]copiedItem, error) {
-	return collect(ctx, l.db, scanCopiedItem, `SELECT DISTINCT i.id, i.host, i.path, a.id, a.number, ai.first_member
+	return collect(ctx, l.read, scanCopiedItem, `SELECT DISTINCT i.id, i.host, i.path, a.id, a.number, ai.first_member
 		FROM items i JOIN copies c ON c.item = i.id AND c.damaged = 0
 		JOIN archives a ON a.id = c.archive JOIN archive_items ai ON ai.item = i.id AND ai.archive = c.archive
 		WHERE `+where+" ORDER BY i.id DESC", args...)
@@ -144,7 +144,7 @@ func (l *Ledger) member(ctx context.Context, it copiedItem, name string) (seq in
 		} else {
 			end += 1 + next
 		}
-		err := l.db.QueryRowContext(ctx, "SELECT seq FROM members WHERE archive = ? AND parent = ? AND name = ?",
+		err := l.read.QueryRowContext(ctx, "SELECT seq FROM members WHERE archive = ? AND parent = ? AND name = ?",
 			it.archive, seq, bytesOf(name[:end])).Scan(&seq)
 		if errors.Is(err, sql.ErrNoRows) {
 			return 0, ErrNotFound
@@ -158,7 +158,7 @@ func (l *Ledger) member(ctx context.Context, it copiedItem, name string) (seq in
 
 // browsedMembers returns members of an item, in the order of the condition.
 func (l *Ledger) browsedMembers(ctx context.Context, it copiedItem, where string, args ...any) ([]Browsed, error) {
-	all, err := collect(ctx, l.db, func(rows *sql.Rows) (Browsed, error) {
+	all, err := collect(ctx, l.read, func(rows *sql.Rows) (Browsed, error) {
 		e, err := scanMember(rows, it.host, it.path, it.number)
 		return Browsed{Entry: e, Item: it.id}, err
 	}, "SELECT "+memberColumns+" FROM members WHERE archive = ? AND "+where, append([]any{it.archive}, args...)...)
@@ -185,7 +185,7 @@ func (l *Ledger) resolve(ctx context.Context, it copiedItem, e *catalog.Entry) e
 	if err != nil {
 		return fmt.Errorf("hard link %s to %s: %w", spell(e.Host, e.Path), spell(e.Host, e.Link), err)
 	}
-	return l.db.QueryRowContext(ctx, "SELECT size, md5, bad FROM members WHERE archive = ? AND seq = ?", it.archive, seq).
+	return l.read.QueryRowContext(ctx, "SELECT size, md5, bad FROM members WHERE archive = ? AND seq = ?", it.archive, seq).
 		Scan(&e.Size, sum{&e.MD5}, &e.Bad)
 }
 
@@ -228,7 +228,7 @@ func leading(host, p string) Browsed {
 }
 
 // rowsOfOne is after how many items of one directory the next is looked up by the index.
-const rowsOfOne = 100
+const rowsOfOne = 10
 
 // child is an entry of a directory that items lie in.
 type child struct {
@@ -244,7 +244,7 @@ func (l *Ledger) itemsBelow(ctx context.Context, barcode, host, dir string, firs
 	many := false
 	if barcode != "" {
 		var n int
-		if err := l.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM items i WHERE i.host = ? AND i.path >= ? AND i.path < ? LIMIT ?) x",
+		if err := l.read.QueryRowContext(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM items i WHERE i.host = ? AND i.path >= ? AND i.path < ? LIMIT ?) x",
 			host, bytesOf(below(dir)), bytesOf(after(below(dir))), fewItems+1).Scan(&n); err != nil {
 			return nil, err
 		}
@@ -304,11 +304,14 @@ func addChild(all []child, dir string, id int64, p string) []child {
 
 // passItems gives id and path of the rows of a query to f until that returns false.
 func (l *Ledger) passItems(ctx context.Context, f func(id int64, p string) bool, query string, args ...any) error {
-	rows, err := l.db.QueryContext(ctx, query, args...)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	rows, err := l.read.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
+	defer cancel() // before the rows are closed: what was not asked for is not read
 	for rows.Next() {
 		var id int64
 		var p []byte

@@ -13,7 +13,7 @@ import (
 // byte what is on tape, if the session is closed and closed is when. It returns the catalog's head, length and MD5. An
 // archive that is planned and not flushed is an error.
 func (l *Ledger) WriteCatalog(ctx context.Context, w io.Writer, s Session, closed time.Time) (head catalog.Session, bytes int64, sum catalog.MD5, err error) {
-	head, bytes, sum, err = writeCatalog(ctx, l.db, w, s, closed)
+	head, bytes, sum, err = writeCatalog(ctx, l.read, w, s, closed)
 	return head, bytes, sum, l.failed("make the catalog of session "+s.UUID, err)
 }
 

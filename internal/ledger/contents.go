@@ -44,22 +44,22 @@ func (l *Ledger) Contents(ctx context.Context, barcode string) (Contents, error)
 }
 
 func (l *Ledger) contents(ctx context.Context, barcode string) (c Contents, err error) {
-	if c.Tape, err = tape(ctx, l.db, barcode); err != nil || c.Tape.Pair == "" {
+	if c.Tape, err = tape(ctx, l.read, barcode); err != nil || c.Tape.Pair == "" {
 		return c, err
 	}
-	sessions, err := collect(ctx, l.db, scanSession, sessionQuery+"p.uuid = ? ORDER BY s.number", c.Tape.Pair)
+	sessions, err := collect(ctx, l.read, scanSession, sessionQuery+"p.uuid = ? ORDER BY s.number", c.Tape.Pair)
 	if err != nil {
 		return c, err
 	}
 	for _, s := range sessions {
 		session := SessionContents{Session: s}
-		planned, err := archives(ctx, l.db, s.ID)
+		planned, err := archives(ctx, l.read, s.ID)
 		if err != nil {
 			return c, err
 		}
 		for _, p := range planned {
 			a := ArchiveContents{PlannedArchive: p}
-			a.Items, err = collect(ctx, l.db, func(rows *sql.Rows) (it ArchivedItem, err error) {
+			a.Items, err = collect(ctx, l.read, func(rows *sql.Rows) (it ArchivedItem, err error) {
 				var path []byte
 				err = rows.Scan(&it.ID, &it.Host, &path, &it.Record, &it.Members, &it.Bytes, &it.Bad)
 				it.Path = string(path)
@@ -78,7 +78,7 @@ func (l *Ledger) contents(ctx context.Context, barcode string) (c Contents, err 
 
 // ItemMembers returns an item as the catalog of its first copy has it, or an error that wraps ErrNotFound if it has none.
 func (l *Ledger) ItemMembers(ctx context.Context, item int64) (catalog.Item, error) {
-	for it, err := range l.selectItems(ctx, l.db, "i.id = ?", item) {
+	for it, err := range l.selectItems(ctx, l.read, "i.id = ?", item) {
 		if err != nil {
 			return catalog.Item{}, l.failed(fmt.Sprintf("look item %d up", item), err)
 		}

@@ -69,6 +69,9 @@ func (l *Ledger) Doubt(ctx context.Context, barcode, why string) error {
 		if err != nil {
 			return err
 		}
+		if err := unsettle(ctx, tx, t.ID); err != nil {
+			return err
+		}
 		if _, err := exec(ctx, tx, "UPDATE copies SET verification = NULL, read_bytes = 0, read_full = 0, bad = ? WHERE tape = ?", text(why), t.ID); err != nil {
 			return err
 		}
@@ -79,7 +82,7 @@ func (l *Ledger) Doubt(ctx context.Context, barcode, why string) error {
 
 // Faults returns all failures, the newest first.
 func (l *Ledger) Faults(ctx context.Context) ([]Fault, error) {
-	all, err := collect(ctx, l.db, func(rows *sql.Rows) (f Fault, err error) {
+	all, err := collect(ctx, l.read, func(rows *sql.Rows) (f Fault, err error) {
 		var tape, drive bool
 		err = rows.Scan(&f.Job, &f.Barcode, &f.Drive, instant{&f.At}, &f.What, &tape, &drive)
 		f.OpenTape, f.OpenDrive = !tape, !drive
@@ -92,7 +95,7 @@ func (l *Ledger) Faults(ctx context.Context) ([]Fault, error) {
 // HeldDrives returns the drives that are held, by their serial numbers, with the reason.
 func (l *Ledger) HeldDrives(ctx context.Context) (map[string]string, error) {
 	held := make(map[string]string)
-	_, err := collect(ctx, l.db, func(rows *sql.Rows) (struct{}, error) {
+	_, err := collect(ctx, l.read, func(rows *sql.Rows) (struct{}, error) {
 		var drive, what string
 		err := rows.Scan(&drive, &what)
 		held[drive] = "it failed with two tapes: " + what
@@ -104,7 +107,7 @@ func (l *Ledger) HeldDrives(ctx context.Context) (map[string]string, error) {
 
 // LastFault returns the serial number of the drive in which a tape failed last; empty if it did not, or is forgiven.
 func (l *Ledger) LastFault(ctx context.Context, barcode string) (drive string, err error) {
-	err = l.db.QueryRowContext(ctx, `SELECT f.drive FROM faults f JOIN tapes t ON t.id = f.tape
+	err = l.read.QueryRowContext(ctx, `SELECT f.drive FROM faults f JOIN tapes t ON t.id = f.tape
 		WHERE t.barcode = ? AND f.tape_forgiven = 0 ORDER BY f.id DESC LIMIT 1`, barcode).Scan(&drive)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil

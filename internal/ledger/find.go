@@ -71,7 +71,7 @@ func (l *Ledger) find(ctx context.Context, w Wanted) iter.Seq2[Found, error] {
 				JOIN archive_items ai ON ai.archive = m.archive AND m.seq >= ai.first_member AND m.seq < ai.first_member + ai.members WHERE m.md5 = ?)`
 			args = append(args, w.MD5[:])
 		}
-		for it, err := range l.selectItems(ctx, l.db, condition+" AND "+undamaged, args...) {
+		for it, err := range l.selectItems(ctx, l.read, condition+" AND "+undamaged, args...) {
 			if err != nil {
 				yield(Found{}, err)
 				return
@@ -110,7 +110,7 @@ func (l *Ledger) members(ctx context.Context, it Item) iter.Seq2[catalog.Entry, 
 	return func(yield func(catalog.Entry, error) bool) {
 		var archive, first, count int64
 		var number int
-		err := l.db.QueryRowContext(ctx, `SELECT a.id, a.number, ai.first_member, ai.members
+		err := l.read.QueryRowContext(ctx, `SELECT a.id, a.number, ai.first_member, ai.members
 			FROM archive_items ai JOIN archives a ON a.id = ai.archive WHERE ai.item = ? ORDER BY a.id DESC LIMIT 1`, it.ID).
 			Scan(&archive, &number, &first, &count)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -120,13 +120,16 @@ func (l *Ledger) members(ctx context.Context, it Item) iter.Seq2[catalog.Entry, 
 			yield(catalog.Entry{}, err)
 			return
 		}
-		rows, err := l.db.QueryContext(ctx, "SELECT "+memberColumns+" FROM members WHERE archive = ? AND seq >= ? AND seq < ? ORDER BY seq",
+		ctx, cancel := context.WithCancel(ctx)
+		rows, err := l.read.QueryContext(ctx, "SELECT "+memberColumns+" FROM members WHERE archive = ? AND seq >= ? AND seq < ? ORDER BY seq",
 			archive, first, first+count)
 		if err != nil {
+			cancel()
 			yield(catalog.Entry{}, err)
 			return
 		}
 		defer rows.Close()
+		defer cancel() // before the rows are closed: what was not asked for is not read
 		for rows.Next() {
 			e, err := scanMember(rows, it.Host, it.Path, number)
 			if !yield(e, err) || err != nil {

@@ -13,12 +13,12 @@ import (
 // RecordFlush records that archives are on the medium of the tapes that were flushed: their good items get a copy on each,
 // their bad ones wait again with the reason. Claims on all of them are released; the copies speak now. An item with a bad member is bad.
 func (l *Ledger) RecordFlush(ctx context.Context, f Flush) error {
-	return l.update(ctx, fmt.Sprintf("record a flush of session %d", f.Session), func(tx *sql.Tx) error {
+	return l.updateIn(ctx, beside, fmt.Sprintf("record a flush of session %d", f.Session), func(tx *sql.Tx) error {
 		s, err := one(ctx, tx, "s.id = ?", f.Session)
 		if err != nil {
 			return err
 		}
-		if err := checkLive(ctx, tx, s.Job); err != nil {
+		if err := l.checkLive(ctx, tx, s.Job); err != nil {
 			return err
 		}
 		flushes, err := recordPositions(ctx, tx, f.Session, f.Positions)

@@ -24,7 +24,7 @@ func (l *Ledger) GiveUp(ctx context.Context, archive int64) error {
 		case later > 0:
 			return errors.New("others lie behind it")
 		}
-		if err := checkLive(ctx, tx, job); err != nil {
+		if err := l.checkLive(ctx, tx, job); err != nil {
 			return err
 		}
 		for _, statement := range []string{

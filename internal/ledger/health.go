@@ -51,7 +51,7 @@ func (l *Ledger) RecordHealth(ctx context.Context, h Health) error {
 
 // TapeHealth returns what drives reported after they had used a tape, the newest first.
 func (l *Ledger) TapeHealth(ctx context.Context, barcode string) ([]Health, error) {
-	all, err := collect(ctx, l.db, func(rows *sql.Rows) (h Health, err error) {
+	all, err := collect(ctx, l.read, func(rows *sql.Rows) (h Health, err error) {
 		var alerts string
 		if err := rows.Scan(&h.Barcode, &h.Drive, &h.Job, instant{&h.At}, &alerts, &h.Cleaning, &h.Read, &h.Written, &h.ReadTime, &h.WriteTime); err != nil {
 			return h, err

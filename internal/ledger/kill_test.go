@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"twintape/internal/ledger/mariadbtest"
 )
 
 // killChild is set to the ledger's path in the process that is killed.
@@ -22,7 +24,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	os.Exit(m.Run())
+	os.Exit(mariadbtest.Run(m))
 }
 
 const killItems = 20 // of each archive

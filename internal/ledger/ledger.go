@@ -22,10 +22,14 @@ import (
 
 // Ledger is an open ledger.
 type Ledger struct {
-	db    *sql.DB
-	path  string
-	items string        // the query of items, see state.go
-	turn  chan struct{} // held while writing: writers of one process take turns here instead of polling the file's lock
+	db      *sql.DB
+	read    querier // the database, for reading outside of transactions; it rides out that the database is away
+	dialect dialect
+	path    string        // where it is, for messages
+	items   string        // the query of items, see state.go
+	turn    chan struct{} // held while writing: writers of one process take turns here instead of polling the file's lock
+	held    leases
+	waiting func(error)
 }
 
 // Options is how a ledger judges.
@@ -33,6 +37,29 @@ type Options struct {
 	// DeletableAfter is "full" (the default) if an item is deletable only when both copies were read back in full, or
 	// "sample" if it is as soon as it is archived.
 	DeletableAfter string
+	// Lease is for how long a job's process that is not heard of counts as alive on other machines; 5 minutes if 0. SQLite has
+	// no other machines.
+	Lease time.Duration
+	// Waiting is told, if it is not nil, that the database does not answer and a call waits for it, and why.
+	Waiting func(error)
+}
+
+// open makes a Ledger of an open database.
+func open(db *sql.DB, read querier, d dialect, path string, o Options) (*Ledger, error) {
+	items, err := itemQuery(o.DeletableAfter)
+	if err != nil {
+		return nil, err
+	}
+	if o.Lease == 0 {
+		o.Lease = defaultLease
+	}
+	if o.Waiting == nil {
+		o.Waiting = func(error) {}
+	}
+	return &Ledger{
+		db: db, read: read, dialect: d, path: path, items: items, turn: make(chan struct{}, 1), waiting: o.Waiting,
+		held: leases{length: o.Lease, epochs: make(map[int64]int64)},
+	}, nil
 }
 
 // Close gives the ledger up. No call may be under way.
@@ -49,28 +76,54 @@ type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// update runs f in one transaction that no other writer overlaps. what says in an error what was being done.
+// update runs f in one transaction that no other writer overlaps. what says in an error what was being done. f may be run again,
+// after all that it did to the ledger was taken back.
 func (l *Ledger) update(ctx context.Context, what string, f func(tx *sql.Tx) error) error {
+	return l.updateIn(ctx, alone, what, f)
+}
+
+// updateIn is update in a scope.
+func (l *Ledger) updateIn(ctx context.Context, s scope, what string, f func(tx *sql.Tx) error) error {
 	select {
 	case l.turn <- struct{}{}:
 		defer func() { <-l.turn }()
 	case <-ctx.Done():
 		return l.failed(what, ctx.Err())
 	}
+	for p := (patience{told: l.waiting}); ; {
+		err := l.transact(ctx, s, f)
+		if err == nil {
+			return nil
+		}
+		again, later := l.dialect.passing(err)
+		if !again || later && !p.wait(ctx, err) {
+			return l.failed(what, err)
+		}
+	}
+}
+
+func (l *Ledger) transact(ctx context.Context, s scope, f func(tx *sql.Tx) error) error {
 	tx, err := l.db.BeginTx(ctx, nil)
 	if err != nil {
-		return l.failed(what, err)
+		return err
 	}
-	if err := f(tx); err != nil {
+	mark, err := l.dialect.enter(ctx, tx, s)
+	if err == nil {
+		err = l.fence(ctx, tx)
+	}
+	if err == nil {
+		err = f(tx)
+	}
+	if err != nil {
 		// The cause is told; a rollback that fails too has lost its connection, and the transaction with it.
 		_ = tx.Rollback()
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return l.failed(what, err)
+		return err
 	}
 	if err := tx.Commit(); err != nil {
-		return l.failed(what, err)
+		return l.dialect.outcome(ctx, mark, err)
 	}
 	return nil
 }
@@ -80,7 +133,17 @@ func (l *Ledger) failed(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("ledger %s: %s: %w", l.path, what, explain(err))
+	return fmt.Errorf("ledger %s: %s: %w", l.path, what, l.dialect.explain(err))
+}
+
+// lock keeps the rows that a query returns as they are until the transaction ends. Transactions in scope beside need it where SQLite
+// does not: there nobody else writes.
+func (l *Ledger) lock(ctx context.Context, tx *sql.Tx, query string, args ...any) error {
+	if l.dialect.forUpdate() == "" {
+		return nil
+	}
+	_, err := collect(ctx, tx, scanID, query+l.dialect.forUpdate(), args...)
+	return err
 }
 
 // exec runs one statement and returns how many rows it touched.

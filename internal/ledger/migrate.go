@@ -11,15 +11,15 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-//go:embed migrations/sqlite/*.sql
+//go:embed migrations
 var migrations embed.FS
 
 // schemaTable is where the version of a ledger's schema is kept.
 const schemaTable = "schema_version"
 
 // migrate brings the schema up to date.
-func migrate(ctx context.Context, db *sql.DB) error {
-	p, err := provider(db)
+func migrate(ctx context.Context, db *sql.DB, d dialect) error {
+	p, err := provider(db, d)
 	if err != nil {
 		return err
 	}
@@ -29,9 +29,19 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
+// isCurrent tells whether the schema is up to date.
+func isCurrent(ctx context.Context, db *sql.DB, d dialect) (bool, error) {
+	p, err := provider(db, d)
+	if err != nil {
+		return false, err
+	}
+	pending, err := p.HasPending(ctx)
+	return !pending, err
+}
+
 // checkSchema refuses files that are no ledger or one of a newer twintape, before anything is changed in them.
-func checkSchema(ctx context.Context, db *sql.DB) error {
-	p, err := provider(db)
+func checkSchema(ctx context.Context, db *sql.DB, d dialect) error {
+	p, err := provider(db, d)
 	if err != nil {
 		return err
 	}
@@ -51,12 +61,17 @@ func checkSchema(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-func provider(db *sql.DB) (*goose.Provider, error) {
-	dir, err := fs.Sub(migrations, "migrations/sqlite")
+// provider has the migrations of a database. Their numbers are the same in all.
+func provider(db *sql.DB, d dialect) (*goose.Provider, error) {
+	folder := "migrations/mysql"
+	if d.schema() == goose.DialectSQLite3 {
+		folder = "migrations/sqlite"
+	}
+	dir, err := fs.Sub(migrations, folder)
 	if err != nil {
 		return nil, err
 	}
-	return goose.NewProvider(goose.DialectSQLite3, db, dir,
+	return goose.NewProvider(d.schema(), db, dir,
 		goose.WithTableName(schemaTable), goose.WithDisableGlobalRegistry(true),
 		goose.WithGoMigrations(goose.NewGoMigration(4, &goose.GoFunc{RunTx: fillBrowse}, nil)))
 }

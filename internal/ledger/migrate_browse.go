@@ -10,11 +10,21 @@ import (
 
 // fillBrowse gives the columns of 00003_browse.sql their values, in ledgers that have rows already.
 func fillBrowse(ctx context.Context, tx *sql.Tx) error {
-	for _, statement := range []string{
-		"UPDATE archive_items SET listed = COALESCE(item, 0)",
-		"UPDATE tapes SET twin = COALESCE((SELECT n.barcode FROM tapes n WHERE n.pair = tapes.pair AND n.id <> tapes.id), '')",
-	} {
-		if _, err := exec(ctx, tx, statement); err != nil {
+	if _, err := exec(ctx, tx, "UPDATE archive_items SET listed = COALESCE(item, 0)"); err != nil {
+		return err
+	}
+	twins, err := collect(ctx, tx, func(rows *sql.Rows) (twin struct {
+		tape    int64
+		barcode string
+	}, err error) {
+		err = rows.Scan(&twin.tape, &twin.barcode)
+		return twin, err
+	}, "SELECT t.id, n.barcode FROM tapes t JOIN tapes n ON n.pair = t.pair AND n.id <> t.id")
+	if err != nil {
+		return err
+	}
+	for _, t := range twins {
+		if _, err := exec(ctx, tx, "UPDATE tapes SET twin = ? WHERE id = ?", t.barcode, t.tape); err != nil {
 			return err
 		}
 	}

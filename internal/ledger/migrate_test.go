@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -107,13 +108,17 @@ func TestPragmas(t *testing.T) {
 // TestStreamsInOrder makes sure that a caller who takes one item pays for one: nothing is sorted first.
 func TestStreamsInOrder(t *testing.T) {
 	l := openTest(t)
-	for _, where := range []string{"1 = 1", "i.id > 5 AND i.state IN ('queued', 'failed')"} {
-		plan, err := explainQuery(t.Context(), l, strings.Replace(l.items, "%s", where, 1))
+	for query, want := range map[string]string{
+		fmt.Sprintf(l.items, "1 = 1"):                                          "SEARCH i USING INTEGER PRIMARY KEY (rowid>?)",
+		fmt.Sprintf(l.items, unsettled+" AND i.state IN ('queued', 'failed')"): "SEARCH i USING INDEX items_unsettled (unsettled=? AND id>?)",
+		fmt.Sprintf(copyQuery, "1, 2, 3"):                                      "SEARCH ai USING INDEX archive_items_item (item=? AND archive=?)",
+	} {
+		plan, err := explainQuery(t.Context(), l, strings.ReplaceAll(query, "?", "5"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(plan, "TEMP B-TREE") || strings.Contains(plan, "MATERIALIZE") || !strings.Contains(plan, "SEARCH ai USING INDEX archive_items_item (item=? AND archive=?)") {
-			t.Errorf("items %s:\n%s", where, plan)
+		if strings.Contains(plan, "TEMP B-TREE") || strings.Contains(plan, "MATERIALIZE") || !strings.Contains(plan, want) {
+			t.Errorf("%s:\n%s", query, plan)
 		}
 	}
 }

@@ -26,7 +26,7 @@ func (l *Ledger) OpenPairs(ctx context.Context) ([][2]Tape, error) {
 		if t.Side != 1 || t.Job != 0 || pair[1].Job != 0 {
 			continue
 		}
-		why, err := closed(ctx, l.db, pair)
+		why, err := closed(ctx, l.read, pair)
 		if err != nil {
 			return nil, l.failed("look for pairs that take a further session", err)
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"twintape/internal/catalog"
@@ -21,10 +22,11 @@ type ItemLook struct {
 
 // PlanArchive records an archive of a session with the planned place of every member, before anything of it is written,
 // and claims its items for the job; looks updates what is known of them. records is how many tape records the archive
-// fills. The error wraps ErrClaimed if a job has one of the items, ErrOnTape if one has copies; then nothing is recorded.
+// fills. Items that the job took (TakeQueued) are its already. The error wraps ErrClaimed if another job has one of the items, or an
+// archive of this one; ErrOnTape if one has copies; then nothing is recorded.
 func (l *Ledger) PlanArchive(ctx context.Context, job, session int64, a *catalog.Archive, records int64, looks []ItemLook) (id int64, err error) {
-	err = l.update(ctx, fmt.Sprintf("plan archive %d for job %d", a.Number, job), func(tx *sql.Tx) error {
-		if err := checkPlan(ctx, tx, job, session, a); err != nil {
+	err = l.updateIn(ctx, beside, fmt.Sprintf("plan archive %d for job %d", a.Number, job), func(tx *sql.Tx) error {
+		if err := l.checkPlan(ctx, tx, job, session, a); err != nil {
 			return err
 		}
 		var bytes int64
@@ -34,6 +36,9 @@ func (l *Ledger) PlanArchive(ctx context.Context, job, session int64, a *catalog
 		id, err = insert(ctx, tx, `INSERT INTO archives (session, number, tape_file, record, records, items, bytes, sums_bytes, good, flushed)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0)`, session, a.Number, a.TapeFile, a.Record, records, len(a.Items), bytes, a.SumsSize())
 		if err != nil {
+			return err
+		}
+		if err := l.lockItems(ctx, tx, a.Items); err != nil {
 			return err
 		}
 		if err := planItems(ctx, tx, job, id, a.Items); err != nil {
@@ -51,8 +56,8 @@ func (l *Ledger) PlanArchive(ctx context.Context, job, session int64, a *catalog
 }
 
 // checkPlan refuses archives that do not belong to the session, or could not be read from the ledger again as they are.
-func checkPlan(ctx context.Context, tx *sql.Tx, job, session int64, a *catalog.Archive) error {
-	if err := checkLive(ctx, tx, job); err != nil {
+func (l *Ledger) checkPlan(ctx context.Context, tx *sql.Tx, job, session int64, a *catalog.Archive) error {
+	if err := l.checkLive(ctx, tx, job); err != nil {
 		return err
 	}
 	s, err := one(ctx, tx, "s.id = ?", session)
@@ -87,6 +92,21 @@ func checkPlan(ctx context.Context, tx *sql.Tx, job, session int64, a *catalog.A
 	return nil
 }
 
+// lockItems keeps other jobs from the items of an archive until the transaction ends.
+func (l *Ledger) lockItems(ctx context.Context, tx *sql.Tx, items []catalog.Item) error {
+	ids := make([]int64, len(items))
+	for i, it := range items {
+		ids[i] = it.ID
+	}
+	slices.Sort(ids) // in one order, as everybody locks them
+	for some := range slices.Chunk(ids, idsAtOnce) {
+		if err := l.lock(ctx, tx, "SELECT id FROM items WHERE id IN ("+marks(len(some))+") ORDER BY id", anys(some)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // planItems claims the items of an archive for a job and records their order.
 func planItems(ctx context.Context, tx *sql.Tx, job, archive int64, items []catalog.Item) error {
 	var first int64
@@ -95,22 +115,24 @@ func planItems(ctx context.Context, tx *sql.Tx, job, archive int64, items []cata
 		var host string
 		var path []byte
 		var holder int64
-		var onTape bool
-		err := tx.QueryRowContext(ctx, `SELECT i.host, i.path, COALESCE(cl.job, 0), `+undamaged+`
+		var onTape, planned bool
+		err := tx.QueryRowContext(ctx, `SELECT i.host, i.path, COALESCE(cl.job, 0), `+undamaged+`, `+inPlan+`
 			FROM items i LEFT JOIN claims cl ON cl.kind = 'item' AND cl.target = i.id WHERE i.id = ?`, it.ID).
-			Scan(&host, &path, &holder, &onTape)
+			Scan(&host, &path, &holder, &onTape, &planned)
 		switch {
 		case errors.Is(err, sql.ErrNoRows), err == nil && (host != it.Host || string(path) != it.Path):
 			return fmt.Errorf("item %d, %s, is %w", it.ID, spelled, ErrNotFound)
 		case err != nil:
 			return err
-		case holder != 0:
+		case holder != 0 && (holder != job || planned):
 			return fmt.Errorf("item %s is %w (job %d)", spelled, ErrClaimed, holder)
 		case onTape:
 			return fmt.Errorf("item %s is %w", spelled, ErrOnTape)
 		}
-		if _, err := exec(ctx, tx, "INSERT INTO claims (kind, target, job) VALUES ('item', ?, ?)", it.ID, job); err != nil {
-			return err
+		if holder == 0 {
+			if _, err := exec(ctx, tx, "INSERT INTO claims (kind, target, job) VALUES ('item', ?, ?)", it.ID, job); err != nil {
+				return err
+			}
 		}
 		// Copies that are all damaged are given up for good now: what is archived anew may be another version of it.
 		for _, statement := range []string{
@@ -267,7 +289,14 @@ func dataBytes(it catalog.Item) (n int64) {
 
 // DropUnflushed forgets the archives of a session that are planned and not flushed. Their items wait again.
 func (l *Ledger) DropUnflushed(ctx context.Context, session int64) error {
-	return l.update(ctx, fmt.Sprintf("drop what session %d did not flush", session), func(tx *sql.Tx) error {
+	return l.updateIn(ctx, beside, fmt.Sprintf("drop what session %d did not flush", session), func(tx *sql.Tx) error {
+		s, err := one(ctx, tx, "s.id = ?", session)
+		if err != nil {
+			return err
+		}
+		if err := l.checkLive(ctx, tx, s.Job); err != nil {
+			return err
+		}
 		return dropUnflushed(ctx, tx, session)
 	})
 }

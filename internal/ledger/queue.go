@@ -24,7 +24,7 @@ func pathHash(host, path string) []byte {
 // one call the outermost path wins, whatever the order. What waits already keeps its expected MD5s.
 func (l *Ledger) Enqueue(ctx context.Context, items []NewItem, again bool) ([]Enqueued, error) {
 	var out []Enqueued
-	err := l.update(ctx, fmt.Sprintf("queue %d items", len(items)), func(tx *sql.Tx) error {
+	err := l.updateIn(ctx, queueOnly, fmt.Sprintf("queue %d items", len(items)), func(tx *sql.Tx) error {
 		q, err := newQueueing(ctx, tx, again)
 		if err != nil {
 			return err
@@ -44,6 +44,7 @@ func (l *Ledger) Dequeue(ctx context.Context, ids []int64) ([]Item, error) {
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
 	var removed []Item
 	err := l.update(ctx, fmt.Sprintf("remove %d items from the queue", len(ids)), func(tx *sql.Tx) error {
+		removed = nil
 		for some := range slices.Chunk(ids, idsAtOnce) {
 			in := " IN (" + marks(len(some)) + ")"
 			args := anys(some)
@@ -85,7 +86,7 @@ func (l *Ledger) Dequeue(ctx context.Context, ids []int64) ([]Item, error) {
 // Expected returns the MD5s that an item's members must have, by the member's path below the item; "" is the item itself.
 func (l *Ledger) Expected(ctx context.Context, itemID int64) (map[string]catalog.MD5, error) {
 	expected := make(map[string]catalog.MD5)
-	_, err := collect(ctx, l.db, func(rows *sql.Rows) (struct{}, error) {
+	_, err := collect(ctx, l.read, func(rows *sql.Rows) (struct{}, error) {
 		var name []byte
 		var md5 catalog.MD5
 		err := rows.Scan(&name, sum{&md5})

@@ -28,7 +28,7 @@ type ScannedSession struct {
 	Head    catalog.Session // its Closed is zero if the tape has no catalog of it that is of use
 	Catalog CatalogPlace    // zero if there is none
 	End     int64           // block up to which the tape holds it
-	// Archives are those on the tape, in order. It is called once.
+	// Archives are those on the tape, in order. They are not read from the tape while it is called, which may be more than once.
 	Archives iter.Seq2[ScannedArchive, error]
 }
 
@@ -66,7 +66,7 @@ func (e *ContradictionError) Error() string {
 // if the tape is another than the ledger knows, ErrClaimed if a job holds it.
 func (l *Ledger) Rebuild(ctx context.Context, s Scanned) (r Rebuilt, err error) {
 	err = l.update(ctx, "take in what tape "+s.Label.Barcode+" holds", func(tx *sql.Tx) error {
-		b := &rebuilding{tx: tx, s: &s, r: &r}
+		b := &rebuilding{ledger: l, tx: tx, s: &s, r: &r}
 		r = Rebuilt{}
 		if err := b.identify(ctx); err != nil {
 			return err
@@ -88,11 +88,12 @@ func (l *Ledger) Rebuild(ctx context.Context, s Scanned) (r Rebuilt, err error) 
 
 // rebuilding is one call of Rebuild.
 type rebuilding struct {
-	tx   *sql.Tx
-	s    *Scanned
-	r    *Rebuilt
-	tape int64
-	pair int64
+	ledger *Ledger
+	tx     *sql.Tx
+	s      *Scanned
+	r      *Rebuilt
+	tape   int64
+	pair   int64
 }
 
 func (b *rebuilding) contradiction(format string, args ...any) error {
@@ -251,6 +252,9 @@ func takeOut(ctx context.Context, tx *sql.Tx, t Tape, why string) error {
 }
 
 func forgetCopies(ctx context.Context, tx *sql.Tx, tape int64) error {
+	if err := unsettle(ctx, tx, tape); err != nil {
+		return err
+	}
 	for _, statement := range []string{"DELETE FROM copies WHERE tape = ?", "DELETE FROM flushes WHERE tape = ?"} {
 		if _, err := exec(ctx, tx, statement, tape); err != nil {
 			return err

@@ -118,7 +118,7 @@ func (b *rebuilding) succeeds(ctx context.Context, item, archive int64, it *cata
 	for _, statement := range []string{
 		"UPDATE archive_items SET item = NULL WHERE item = ? AND bad = ''",
 		"DELETE FROM copies WHERE item = ?",
-		"UPDATE items SET error = '' WHERE id = ?",
+		"UPDATE items SET error = '', unsettled = 1 WHERE id = ?",
 	} {
 		if _, err := exec(ctx, b.tx, statement, item); err != nil {
 			return false, err

@@ -102,7 +102,7 @@ func (b *rebuilding) findSession(ctx context.Context, s *ScannedSession) (*joine
 		b.differ("session %d (%s) from record %d on is session %d (%s) from record %d on in the ledger", head.Number, head.Session, head.Record, k.Number, k.UUID, k.Record)
 		return nil, nil
 	}
-	j, err := job(ctx, b.tx, k.Job)
+	j, err := b.ledger.job(ctx, b.tx, k.Job)
 	if err != nil {
 		return nil, err
 	}
@@ -276,7 +276,7 @@ func (b *rebuilding) renewArchive(ctx context.Context, id int64, a ScannedArchiv
 			if _, err := exec(ctx, b.tx, "DELETE FROM copies WHERE item = ? AND archive = ?", r.item.Int64, id); err != nil {
 				return err
 			}
-			if _, err := exec(ctx, b.tx, "UPDATE items SET error = ? WHERE id = ?", reasonOf(*it), r.item.Int64); err != nil {
+			if _, err := exec(ctx, b.tx, "UPDATE items SET error = ?, unsettled = 1 WHERE id = ?", reasonOf(*it), r.item.Int64); err != nil {
 				return err
 			}
 		}

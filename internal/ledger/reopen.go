@@ -9,10 +9,12 @@ import (
 
 // Reopen lets a process go on with a job that has a session: one that was stopped, or whose process, was, died. It claims
 // the job's tapes again, but not one that it lost, and forgets what was planned and not flushed. The error wraps ErrClaimed if
-// another process was faster, or another job holds one of the tapes.
-func (l *Ledger) Reopen(ctx context.Context, id int64, was, now Owner) (j Job, err error) {
+// another process was faster, another job holds one of the tapes, or the process, on another machine, may live still. From now on
+// this Ledger runs the job, as after BeginJob, and who ran it before is fenced.
+func (l *Ledger) Reopen(ctx context.Context, was Job, now Owner) (j Job, err error) {
+	id := was.ID
 	err = l.update(ctx, fmt.Sprintf("go on with job %d", id), func(tx *sql.Tx) error {
-		j, err = job(ctx, tx, id)
+		j, err = l.job(ctx, tx, id)
 		switch {
 		case err != nil:
 			return err
@@ -20,8 +22,9 @@ func (l *Ledger) Reopen(ctx context.Context, id int64, was, now Owner) (j Job, e
 			return fmt.Errorf("job %d %w (%s)", id, ErrEnded, j.Step)
 		case j.Session == "":
 			return errors.New("it wrote nothing: there is nothing to go on with")
-		case j.Owner != was:
-			return fmt.Errorf("the job is %w: process %d on %s goes on with it", ErrClaimed, j.Owner.PID, j.Owner.Machine)
+		}
+		if err := dead(j, was.Owner, was.Epoch, now); err != nil {
+			return err
 		}
 		if err := releaseJob(ctx, tx, id); err != nil {
 			return err
@@ -41,13 +44,16 @@ func (l *Ledger) Reopen(ctx context.Context, id int64, was, now Owner) (j Job, e
 				return err
 			}
 		}
-		if _, err := exec(ctx, tx, `UPDATE jobs SET machine = ?, boot = ?, pid = ?, proc_start = ?, step = ?, reached = ?, reason = '', ended = 0
-			WHERE id = ?`, text(now.Machine), now.Boot, now.PID, now.Start, Planning, Planning, id); err != nil {
+		if _, err := exec(ctx, tx, `UPDATE jobs SET epoch = epoch + 1, lease = `+l.dialect.now()+` + ?, machine = ?, boot = ?, pid = ?, proc_start = ?, step = ?, reached = ?, reason = '', ended = 0
+			WHERE id = ?`, l.held.length.Nanoseconds(), text(now.Machine), now.Boot, now.PID, now.Start, Planning, Planning, id); err != nil {
 			return err
 		}
-		j, err = job(ctx, tx, id)
+		j, err = l.job(ctx, tx, id)
 		return err
 	})
+	if err == nil {
+		l.held.take(j.ID, j.Epoch)
+	}
 	return j, err
 }
 

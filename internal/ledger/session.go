@@ -23,7 +23,7 @@ type StartSession struct {
 // on; then neither is claimed.
 func (l *Ledger) ClaimPair(ctx context.Context, job int64, barcodes [2]string) error {
 	return l.update(ctx, fmt.Sprintf("claim tapes %s and %s for job %d", barcodes[0], barcodes[1], job), func(tx *sql.Tx) error {
-		if err := checkLive(ctx, tx, job); err != nil {
+		if err := l.checkLive(ctx, tx, job); err != nil {
 			return err
 		}
 		if barcodes[0] == barcodes[1] {
@@ -58,7 +58,7 @@ func (l *Ledger) ClaimPair(ctx context.Context, job int64, barcodes [2]string) e
 // session on it. It comes before anything is written to the tapes.
 func (l *Ledger) StartSession(ctx context.Context, job int64, s StartSession) (out Session, err error) {
 	err = l.update(ctx, fmt.Sprintf("start session %s of job %d", s.SessionUUID, job), func(tx *sql.Tx) error {
-		if err := checkLive(ctx, tx, job); err != nil {
+		if err := l.checkLive(ctx, tx, job); err != nil {
 			return err
 		}
 		now := time.Now().UnixNano()
@@ -76,12 +76,14 @@ func (l *Ledger) StartSession(ctx context.Context, job int64, s StartSession) (o
 		if err != nil {
 			return err
 		}
-		columns := [2]string{"tape1", "tape2"}
-		for side, column := range columns {
-			n, err := exec(ctx, tx, `UPDATE tapes SET uuid = ?, pair = ?, side = ?, state = ?, why = '', written = ?,
-				twin = (SELECT n.barcode FROM tapes n JOIN jobs j ON n.id = j.`+columns[1-side]+` WHERE j.id = ?)
-				WHERE state = ? AND id = (SELECT `+column+` FROM jobs WHERE id = ?)`, // a live job holds them still
-				s.TapeUUIDs[side], pair, side+1, TapeWritten, now, job, TapeBlank, job)
+		j, err := l.job(ctx, tx, job)
+		if err != nil {
+			return err
+		}
+		for side, barcode := range j.Tapes {
+			n, err := exec(ctx, tx, `UPDATE tapes SET uuid = ?, pair = ?, side = ?, state = ?, why = '', written = ?, twin = ?
+				WHERE state = ? AND barcode = ?`, // a live job holds them still
+				s.TapeUUIDs[side], pair, side+1, TapeWritten, now, j.Tapes[1-side], TapeBlank, barcode)
 			if err != nil {
 				return err
 			}
@@ -153,13 +155,13 @@ func one(ctx context.Context, q querier, where string, arg any) (Session, error)
 
 // Session returns the session with a UUID, or an error that wraps ErrNotFound.
 func (l *Ledger) Session(ctx context.Context, uuid string) (Session, error) {
-	s, err := one(ctx, l.db, "s.uuid = ?", uuid)
+	s, err := one(ctx, l.read, "s.uuid = ?", uuid)
 	return s, l.failed("look session "+uuid+" up", err)
 }
 
 // Sessions returns the sessions of a pair, in the order of their numbers.
 func (l *Ledger) Sessions(ctx context.Context, pair string) ([]Session, error) {
-	sessions, err := collect(ctx, l.db, scanSession, sessionQuery+"p.uuid = ? ORDER BY s.number", pair)
+	sessions, err := collect(ctx, l.read, scanSession, sessionQuery+"p.uuid = ? ORDER BY s.number", pair)
 	return sessions, l.failed("list the sessions of pair "+pair, err)
 }
 
@@ -178,7 +180,7 @@ func (l *Ledger) CloseSession(ctx context.Context, session int64, place CatalogP
 		if !s.Closed.IsZero() {
 			return errors.New("it is closed already")
 		}
-		if err := checkLive(ctx, tx, s.Job); err != nil {
+		if err := l.checkLive(ctx, tx, s.Job); err != nil {
 			return err
 		}
 		planned, err := collect(ctx, tx, scanID, "SELECT number FROM archives WHERE session = ? AND flushed = 0 ORDER BY number", session)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -43,7 +44,7 @@ func create(ctx context.Context, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(migrate(ctx, db), db.Close()); err != nil {
+	if err := errors.Join(migrate(ctx, db, sqliteFile{}), db.Close()); err != nil {
 		return err
 	}
 	if err := os.Link(draft.Name(), path); err != nil {
@@ -59,10 +60,6 @@ func create(ctx context.Context, path string) (err error) {
 // Open opens the ledger at path and brings its schema up to date. The error wraps ErrNoLedger if there is none: only
 // Create makes one. A ledger of a newer twintape is refused.
 func Open(ctx context.Context, path string, opt Options) (*Ledger, error) {
-	items, err := itemQuery(opt.DeletableAfter)
-	if err != nil {
-		return nil, err
-	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w at %s: bring a backup there, `twintape scan` the tapes, or make a new one with `twintape init`",
 			ErrNoLedger, path)
@@ -73,14 +70,17 @@ func Open(ctx context.Context, path string, opt Options) (*Ledger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open ledger %s: %w", path, err)
 	}
-	err = checkSchema(ctx, db)
+	l, err := open(db, db, sqliteFile{}, path, opt)
 	if err == nil {
-		err = migrate(ctx, db)
+		err = checkSchema(ctx, db, sqliteFile{})
+	}
+	if err == nil {
+		err = migrate(ctx, db, sqliteFile{})
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", path, explain(err)), db.Close())
+		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", path, sqliteFile{}.explain(err)), db.Close())
 	}
-	return &Ledger{db: db, path: path, items: items, turn: make(chan struct{}, 1)}, nil
+	return l, nil
 }
 
 func openFile(path string) (*sql.DB, error) {
@@ -102,8 +102,25 @@ func openFile(path string) (*sql.DB, error) {
 	return sql.Open("sqlite", dsn.String())
 }
 
-// explain says what to do about SQLite's own errors where that is known.
-func explain(err error) error {
+// sqliteFile is the dialect of SQLite. Its file is locked as a whole by who writes, and used on one machine at a time.
+type sqliteFile struct{}
+
+func (sqliteFile) schema() goose.Dialect { return goose.DialectSQLite3 }
+func (sqliteFile) shared() bool          { return false }
+func (sqliteFile) now() string           { return "CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000000" }
+func (sqliteFile) leaseOver() string     { return "1 = 1" } // its log is shared memory: what another boot began has ended
+func (sqliteFile) forUpdate() string     { return "" }
+func (sqliteFile) skipLocked() string    { return "" }
+
+func (sqliteFile) snapshots() sql.IsolationLevel { return sql.LevelDefault }
+
+func (sqliteFile) enter(context.Context, *sql.Tx, scope) (string, error) { return "", nil }
+
+func (sqliteFile) outcome(_ context.Context, _ string, err error) error { return err }
+
+func (sqliteFile) passing(error) (again, later bool) { return false, false }
+
+func (sqliteFile) explain(err error) error {
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
 		return err

@@ -6,10 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	pathpkg "path"
 	"slices"
 	"strings"
 )
+
+// unsettled is a condition that holds of every item i which is not archived, and of few others: by its index what waits is found
+// beside millions that do not.
+const unsettled = "i.unsettled = 1"
 
 // good is the condition that a copy c counts.
 const good = "c.verification IS NOT NULL AND c.bad = ''"
@@ -23,8 +28,8 @@ const readTwice = "((SELECT COUNT(*) FROM copies c WHERE c.item = i.id AND c.rea
 // undamaged is the condition that item i has a copy that is not damaged. One that has only damaged copies waits again.
 const undamaged = "EXISTS (SELECT 1 FROM copies c WHERE c.item = i.id AND c.damaged = 0)"
 
-// itemQuery is the query of items with their state, which has no other definition than this one, and their copies, one
-// row a copy. %s takes conditions on i, whose columns are those of table items, state and job.
+// itemQuery is the query of items with their state, which has no other definition than this one. %s takes conditions on i,
+// whose columns are those of table items, state and job.
 func itemQuery(deletableAfter string) (string, error) {
 	deletable := readTwice
 	switch deletableAfter {
@@ -35,10 +40,7 @@ func itemQuery(deletableAfter string) (string, error) {
 		return "", fmt.Errorf("deletable_after is %q: it must be \"full\" or \"sample\"", deletableAfter)
 	}
 	return `
-SELECT i.id, i.host, i.path, i.version, i.bytes, i.members, i.fingerprint, i.queued, i.error, i.state, i.job,
-  COALESCE(t.barcode, ''), COALESCE(a.number, 0), COALESCE(a.tape_file, 0), COALESCE(ai.record, 0), COALESCE(f.flushed, 0),
-  COALESCE(v.ended, 0), COALESCE(v.drive, ''), COALESCE(v.sample, 0),
-  COALESCE(c.read_bytes, 0), COALESCE(c.read_full, 0), COALESCE(c.bad, '')
+SELECT i.id, i.host, i.path, i.version, i.bytes, i.members, i.fingerprint, i.queued, i.error, i.state, i.job
 FROM (
   SELECT i.*, COALESCE(cl.job, 0) AS job, CASE
     WHEN ` + deletable + ` THEN '` + string(Deletable) + `'
@@ -49,58 +51,100 @@ FROM (
     ELSE '` + string(Queued) + `' END AS state
   FROM items i LEFT JOIN claims cl ON cl.kind = 'item' AND cl.target = i.id
 ) i
-LEFT JOIN copies c ON c.item = i.id
+WHERE %s AND i.id > ? ORDER BY i.id LIMIT ?`, nil
+}
+
+// copyQuery is the query of the copies of some items.
+const copyQuery = `
+SELECT c.item, COALESCE(t.barcode, ''), COALESCE(a.number, 0), COALESCE(a.tape_file, 0), COALESCE(ai.record, 0), COALESCE(f.flushed, 0),
+  COALESCE(v.ended, 0), COALESCE(v.drive, ''), COALESCE(v.sample, 0), c.read_bytes, c.read_full, c.bad
+FROM copies c
 LEFT JOIN tapes t ON t.id = c.tape
 LEFT JOIN archives a ON a.id = c.archive
 LEFT JOIN archive_items ai ON ai.item = c.item AND ai.archive = c.archive
 LEFT JOIN flushes f ON f.id = c.flush
 LEFT JOIN verifications v ON v.id = c.verification
-WHERE %s ORDER BY i.id, c.tape`, nil
-}
+WHERE c.item IN (%s) ORDER BY c.item, c.tape`
+
+// Items are read in pages, so that a caller who takes few pays for few; each is longer than the one before, so that a query that
+// has to sort sorts seldom.
+const (
+	firstPage = 64
+	lastPage  = 16 << 10
+)
 
 // selectItems streams the items that fit the conditions, in queue order, each with its copies.
 func (l *Ledger) selectItems(ctx context.Context, q querier, where string, args ...any) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
-		rows, err := q.QueryContext(ctx, fmt.Sprintf(l.items, where), args...)
-		if err != nil {
-			yield(Item{}, err)
-			return
-		}
-		defer rows.Close()
-		var it Item
-		for rows.Next() {
-			next, c, err := scanItem(rows)
+		if q == l.read {
+			tx, err := l.snapshot(ctx)
 			if err != nil {
 				yield(Item{}, err)
 				return
 			}
-			if next.ID != it.ID {
-				if it.ID != 0 && !yield(it, nil) {
+			defer tx.Rollback() // nothing was written
+			q = tx
+		}
+		after := int64(math.MinInt64)
+		for size := firstPage; ; size = min(4*size, lastPage) {
+			page, err := l.pageOfItems(ctx, q, after, size, where, args)
+			if err != nil {
+				yield(Item{}, err)
+				return
+			}
+			for _, it := range page {
+				if !yield(it, nil) {
 					return
 				}
-				it = next
 			}
-			if c.Barcode != "" {
-				it.Copies = append(it.Copies, c)
+			if len(page) < size {
+				return
 			}
-		}
-		if err := rows.Err(); err != nil {
-			yield(Item{}, err)
-			return
-		}
-		if it.ID != 0 {
-			yield(it, nil)
+			after = page[len(page)-1].ID
 		}
 	}
 }
 
-func scanItem(rows *sql.Rows) (it Item, c Copy, err error) {
+func (l *Ledger) pageOfItems(ctx context.Context, q querier, after int64, size int, where string, args []any) ([]Item, error) {
+	page, err := collect(ctx, q, scanItem, fmt.Sprintf(l.items, "("+where+")"), append(slices.Clone(args), after, size)...)
+	if err != nil {
+		return nil, err
+	}
+	at := 0
+	for some := range slices.Chunk(page, idsAtOnce) {
+		ids := make([]any, len(some))
+		for i, it := range some {
+			ids[i] = it.ID
+		}
+		_, err := collect(ctx, q, func(rows *sql.Rows) (struct{}, error) {
+			item, c, err := scanCopy(rows)
+			for at < len(page)-1 && page[at].ID != item { // both come in the order of the items
+				at++
+			}
+			if err == nil && c.Barcode != "" && page[at].ID == item {
+				page[at].Copies = append(page[at].Copies, c)
+			}
+			return struct{}{}, err
+		}, fmt.Sprintf(copyQuery, marks(len(ids))), ids...)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return page, nil
+}
+
+func scanItem(rows *sql.Rows) (it Item, err error) {
 	var path []byte
 	err = rows.Scan(&it.ID, &it.Host, &path, &it.Version, &it.Bytes, &it.Members, sum{&it.Fingerprint}, instant{&it.Queued},
-		&it.Error, &it.State, &it.Job, &c.Barcode, &c.Archive, &c.TapeFile, &c.Record, instant{&c.Flushed},
-		instant{&c.Verified}, &c.Drive, &c.Sample, &c.Read, &c.Full, &c.Bad)
+		&it.Error, &it.State, &it.Job)
 	it.Path = string(path)
-	return it, c, err
+	return it, err
+}
+
+func scanCopy(rows *sql.Rows) (item int64, c Copy, err error) {
+	err = rows.Scan(&item, &c.Barcode, &c.Archive, &c.TapeFile, &c.Record, instant{&c.Flushed},
+		instant{&c.Verified}, &c.Drive, &c.Sample, &c.Read, &c.Full, &c.Bad)
+	return item, c, err
 }
 
 // idsAtOnce is how many ids are asked for in one query.
@@ -132,6 +176,9 @@ func (l *Ledger) filtered(ctx context.Context, f Filter) iter.Seq2[Item, error] 
 		var args []any
 		if len(f.States) > 0 {
 			where = append(where, "i.state IN ("+marks(len(f.States))+")")
+			if !slices.Contains(f.States, Archived) && !slices.Contains(f.States, Deletable) {
+				where = append(where, unsettled)
+			}
 			for _, s := range f.States {
 				args = append(args, string(s))
 			}
@@ -169,12 +216,12 @@ func (l *Ledger) filtered(ctx context.Context, f Filter) iter.Seq2[Item, error] 
 			return true
 		}
 		if len(f.IDs) == 0 {
-			pass(l.selectItems(ctx, l.db, query, args...))
+			pass(l.selectItems(ctx, l.read, query, args...))
 			return
 		}
 		ids := slices.Compact(slices.Sorted(slices.Values(f.IDs)))
 		for some := range slices.Chunk(ids, idsAtOnce) {
-			if !pass(l.selectItems(ctx, l.db, query+" AND i.id IN ("+marks(len(some))+")", append(slices.Clip(args), anys(some)...)...)) {
+			if !pass(l.selectItems(ctx, l.read, query+" AND i.id IN ("+marks(len(some))+")", append(slices.Clip(args), anys(some)...)...)) {
 				return
 			}
 		}
@@ -192,7 +239,7 @@ func anys(ids []int64) []any {
 // ItemByPath returns the latest version of the item at a path, or an error that wraps ErrNotFound.
 func (l *Ledger) ItemByPath(ctx context.Context, host, path string) (Item, error) {
 	var latest Item
-	for it, err := range l.selectItems(ctx, l.db, "i.path_hash = ? AND i.host = ? AND i.path = ?",
+	for it, err := range l.selectItems(ctx, l.read, "i.path_hash = ? AND i.host = ? AND i.path = ?",
 		pathHash(host, path), host, bytesOf(path)) {
 		if err != nil {
 			return Item{}, l.failed("look item "+spell(host, path)+" up", err)
@@ -222,7 +269,7 @@ func (l *Ledger) ItemOver(ctx context.Context, host, path string) (Item, error) 
 // none, and not attempted by this job before. Job 0 has attempted nothing.
 func (l *Ledger) NextQueued(ctx context.Context, job, afterID int64, limit int) ([]Item, error) {
 	var next []Item
-	for it, err := range l.selectItems(ctx, l.db, `i.id > ? AND i.state IN (?, ?) AND NOT EXISTS (
+	for it, err := range l.selectItems(ctx, l.read, unsettled+` AND i.id > ? AND i.state IN (?, ?) AND NOT EXISTS (
 			SELECT 1 FROM archive_items x JOIN archives xa ON xa.id = x.archive JOIN sessions s ON s.id = xa.session
 			WHERE x.item = i.id AND s.job = ?)`, afterID, Queued, Failed, job) {
 		if err != nil {

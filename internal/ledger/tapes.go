@@ -67,13 +67,13 @@ func (l *Ledger) AddTape(ctx context.Context, t Tape) (id int64, err error) {
 
 // Tapes returns all tapes, ordered by barcode.
 func (l *Ledger) Tapes(ctx context.Context) ([]Tape, error) {
-	tapes, err := collect(ctx, l.db, scanTape, tapeQuery+" ORDER BY t.barcode")
+	tapes, err := collect(ctx, l.read, scanTape, tapeQuery+" ORDER BY t.barcode")
 	return tapes, l.failed("list the tapes", err)
 }
 
 // Tape returns the tape with a barcode, or an error that wraps ErrNotFound.
 func (l *Ledger) Tape(ctx context.Context, barcode string) (Tape, error) {
-	t, err := tape(ctx, l.db, barcode)
+	t, err := tape(ctx, l.read, barcode)
 	return t, l.failed("look tape "+barcode+" up", err)
 }
 

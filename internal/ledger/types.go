@@ -22,6 +22,8 @@ var (
 	ErrOnTape = errors.New("already on tape")
 	// ErrEnded says that a job has ended and cannot be gone on with.
 	ErrEnded = errors.New("has ended")
+	// ErrFenced says that another process took this one's job over: nothing that belongs to it may be written any more.
+	ErrFenced = errors.New("taken over")
 	// ErrNotOpen says that a pair takes no further session.
 	ErrNotOpen = errors.New("not open for a further session")
 	// ErrNoLedger says that there is no ledger at the configured place.
@@ -182,22 +184,27 @@ func (s Step) Ends() bool { return s == Done || s == Stopped || s == Aborted || 
 
 // Job is one run that writes one session on a pair.
 type Job struct {
-	ID       int64
-	UUID     string
-	Owner    Owner // zero for a job that was rebuilt from its tapes
-	Step     Step
-	Reached  Step   // the last step before it ended
-	Reason   string // why it stopped
-	Sample   float64
-	Began    time.Time
-	Ended    time.Time // zero while it runs
-	Session  string    // UUID; empty before tapes were chosen
-	Pair     string    // UUID
-	Tapes    [2]string // barcodes, by side
-	Lost     int       // the side, 1 or 2, that it goes on without; 0 for none
-	Items    int64     // planned
-	Archived int64     // of these, with flushed copies
-	Bytes    int64     // of their members
+	ID      int64
+	UUID    string
+	Owner   Owner
+	Step    Step
+	Reached Step   // the last step before it ended
+	Reason  string // why it stopped
+	Sample  float64
+	Began   time.Time
+	Ended   time.Time // zero while it runs
+	Session string    // UUID; empty before tapes were chosen
+	Pair    string    // UUID
+	Tapes   [2]string // barcodes, by side
+	Lost    int       // the side, 1 or 2, that it goes on without; 0 for none
+	Epoch   int64     // counts who went on with it
+	Lease   time.Time // until when its process counts as alive on other machines, by the database's clock
+	// LeaseOver tells that another machine may take it over. On SQLite, which has no other machines, it always may: what another
+	// boot began has ended.
+	LeaseOver bool
+	Items     int64 // planned
+	Archived  int64 // of these, with flushed copies
+	Bytes     int64 // of their members
 }
 
 // Session is what one job appends to a pair.

@@ -94,6 +94,10 @@ func countCopies(ctx context.Context, tx *sql.Tx, tape, id int64, v Verification
 	if err != nil {
 		return err
 	}
+	settled, err := tx.PrepareContext(ctx, "UPDATE items SET unsettled = 0 WHERE id = ? AND (SELECT COUNT(*) FROM copies c WHERE c.item = items.id AND "+good+") >= 2")
+	if err != nil {
+		return err
+	}
 	for _, c := range v.Copies {
 		if c.Bad != "" {
 			return fmt.Errorf("the verification is good, but the copy of item %d is bad: %s", c.Item, c.Bad)
@@ -107,6 +111,9 @@ func countCopies(ctx context.Context, tx *sql.Tx, tape, id int64, v Verification
 			}
 			_, err = sampled.ExecContext(ctx, id, c.Read, c.Read, full, full, c.Item, tape)
 		}
+		if err == nil {
+			_, err = settled.ExecContext(ctx, c.Item)
+		}
 		if err != nil {
 			return err
 		}
@@ -114,11 +121,20 @@ func countCopies(ctx context.Context, tx *sql.Tx, tape, id int64, v Verification
 	return nil
 }
 
+// unsettle marks the items with a copy on a tape, because a copy there is taken out of the count.
+func unsettle(ctx context.Context, tx *sql.Tx, tape int64) error {
+	_, err := exec(ctx, tx, "UPDATE items SET unsettled = 1 WHERE unsettled = 0 AND id IN (SELECT item FROM copies WHERE tape = ?)", tape)
+	return err
+}
+
 // discountCopies takes all copies on a tape out of the count.
 func discountCopies(ctx context.Context, tx *sql.Tx, tape int64, v Verification) error {
 	reason := v.Reason
 	if reason == "" {
 		return errors.New("a verification that is not good needs a reason")
+	}
+	if err := unsettle(ctx, tx, tape); err != nil {
+		return err
 	}
 	bad := fmt.Sprintf("tape %s failed its verification: %s", v.Barcode, reason)
 	if _, err := exec(ctx, tx, "UPDATE copies SET verification = NULL, read_bytes = 0, read_full = 0, bad = ? WHERE tape = ?",
@@ -139,7 +155,7 @@ func discountCopies(ctx context.Context, tx *sql.Tx, tape int64, v Verification)
 // Verifications returns the history of a tape, the oldest first. What each found of single copies is not kept; Item.Copies
 // tells what counts now.
 func (l *Ledger) Verifications(ctx context.Context, barcode string) ([]Verification, error) {
-	all, err := collect(ctx, l.db, func(rows *sql.Rows) (v Verification, err error) {
+	all, err := collect(ctx, l.read, func(rows *sql.Rows) (v Verification, err error) {
 		var seed int64
 		err = rows.Scan(&v.Job, instant{&v.Began}, instant{&v.Ended}, &v.Drive, &seed, &v.Sample, &v.Good, &v.Reason,
 			&v.BytesTotal, &v.BytesRead, &v.Retried)

@@ -68,7 +68,7 @@ func testOpenPairs(t *testing.T, fresh Fresh) {
 	if open := b.open(); open != nil {
 		t.Errorf("open with a session that is not closed: %v", open)
 	}
-	row, err := b.Reopen(b.ctx, r.job.ID, r.job.Owner, r.job.Owner)
+	row, err := b.Reopen(b.ctx, r.job, r.job.Owner)
 	b.must(err)
 	r.job = row
 	b.close(r, [2]bool{true, true})
@@ -153,7 +153,7 @@ func testLostSide(t *testing.T, fresh Fresh) {
 		}
 		// Its process dies, and another goes on with the one tape.
 		now := ledger.Owner{Machine: "m", Boot: "b", PID: 8, Start: 1}
-		r.job, err = b.Reopen(b.ctx, r.job.ID, r.job.Owner, now)
+		r.job, err = b.Reopen(b.ctx, r.job, now)
 		b.must(err)
 		if b.tape(r.barcodes[lost]).Job != 0 || b.tape(r.barcodes[1-lost]).Job != r.job.ID {
 			t.Error("the lost tape was claimed, or the other one was not")
@@ -376,7 +376,7 @@ func testSteps(t *testing.T, fresh Fresh) {
 				t.Errorf("%s after %s: %v", to, end, err)
 			}
 		}
-		_, err := b.Reopen(b.ctx, r.job.ID, r.job.Owner, r.job.Owner)
+		_, err := b.Reopen(b.ctx, r.job, r.job.Owner)
 		if (err == nil) != ledger.Planning.MayFollow(end) {
 			t.Errorf("begun again after %s: %v", end, err)
 		}

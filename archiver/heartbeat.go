@@ -1,0 +1,42 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"twintape/internal/ledger"
+)
+
+// beats is how often a lease is renewed while it lasts.
+const beats = 5
+
+// heartbeat renews the lease of the job that this process runs until end is called, so that no other machine takes it over. If one
+// did, because this process stood still or was cut off, the context ends with the reason as its cause.
+func (a *Archiver) heartbeat(ctx context.Context) (_ context.Context, end func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	var beating sync.WaitGroup
+	beating.Go(func() {
+		tick := time.NewTicker(a.Ledger.Lease() / beats)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-done:
+				return
+			}
+			// Other errors pass, or meet whoever writes next.
+			if err := a.Ledger.Beat(ctx); errors.Is(err, ledger.ErrFenced) {
+				cancel(err)
+				return
+			}
+		}
+	})
+	return ctx, func() {
+		close(done)
+		cancel(nil)
+		beating.Wait()
+	}
+}

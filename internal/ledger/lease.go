@@ -1,0 +1,117 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+const defaultLease = 5 * time.Minute
+
+// leases are the jobs that this process runs, as it knows them. Each has an epoch in the ledger, which counts who went on with
+// it. While a Ledger has jobs, whatever is written through it is written only if all of them are still in the same epoch, in
+// the same transaction: who was stopped for a while and comes back after another took his job over writes nothing any more,
+// of whatever kind.
+type leases struct {
+	length time.Duration
+	mu     sync.Mutex
+	epochs map[int64]int64
+}
+
+func (h *leases) take(job, epoch int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.epochs[job] = epoch
+}
+
+func (h *leases) drop(job int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.epochs, job)
+}
+
+func (h *leases) has(job int64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, ok := h.epochs[job]
+	return ok
+}
+
+func (h *leases) all() map[int64]int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maps.Clone(h.epochs)
+}
+
+// fence renews the leases of this process's jobs, and refuses a transaction if one of them is another's now.
+func (l *Ledger) fence(ctx context.Context, tx *sql.Tx) error {
+	held := l.held.all()
+	if len(held) == 0 {
+		return nil
+	}
+	jobs := slices.Sorted(maps.Keys(held)) // in one order, as everybody locks them
+	args := []any{l.held.length.Nanoseconds()}
+	for _, job := range jobs {
+		args = append(args, job, held[job])
+	}
+	n, err := exec(ctx, tx, "UPDATE jobs SET lease = "+l.dialect.now()+" + ? WHERE ended = 0 AND ("+
+		strings.TrimSuffix(strings.Repeat("(id = ? AND epoch = ?) OR ", len(jobs)), " OR ")+")", args...)
+	if err != nil || n == int64(len(jobs)) {
+		return err
+	}
+	for _, id := range jobs {
+		j, err := l.job(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if j.Step.Ends() || j.Epoch != held[id] {
+			return fmt.Errorf("job %d was %w, because this process was not heard of: process %d on %s had it last (%s)", id, ErrFenced, j.Owner.PID, j.Owner.Machine, j.Step)
+		}
+	}
+	return nil
+}
+
+// Lease is for how long a job's process counts as alive after the last time it wrote anything or called Beat.
+func (l *Ledger) Lease() time.Duration { return l.held.length }
+
+// Shared tells whether other machines may work on this ledger.
+func (l *Ledger) Shared() bool { return l.dialect.shared() }
+
+// Beat renews the leases of the jobs that were begun or gone on with through this Ledger and not ended. The error wraps
+// ErrFenced if one of them was taken over.
+func (l *Ledger) Beat(ctx context.Context) error {
+	return l.updateIn(ctx, beside, "renew the leases of its jobs", func(*sql.Tx) error { return nil })
+}
+
+// FinishDead ends the job of a process that died, as FinishJob does with Stopped: what it planned and did not flush waits again,
+// and its tapes stay reserved for who resumes it. was is the job as it was when its process was found dead; by is who ends it.
+// The error wraps ErrClaimed if the job has moved since, or its process, on another machine, may live still.
+func (l *Ledger) FinishDead(ctx context.Context, was Job, by Owner, reason string) error {
+	return l.update(ctx, fmt.Sprintf("end job %d", was.ID), func(tx *sql.Tx) error {
+		j, err := l.job(ctx, tx, was.ID)
+		if err != nil {
+			return err
+		}
+		if err := dead(j, was.Owner, was.Epoch, by); err != nil {
+			return err
+		}
+		return endJob(ctx, tx, j.ID, Stopped, reason)
+	})
+}
+
+// dead refuses to take over a job that another process goes on with, or may.
+func dead(j Job, was Owner, epoch int64, by Owner) error {
+	if j.Owner != was || !j.Step.Ends() && j.Epoch != epoch {
+		return fmt.Errorf("the job is %w: process %d on %s goes on with it", ErrClaimed, j.Owner.PID, j.Owner.Machine)
+	}
+	if !j.Step.Ends() && j.Owner.Boot != by.Boot && !j.LeaseOver {
+		return fmt.Errorf("the job is %w: process %d on %s was heard of until a moment ago; another machine may go on with it after %s",
+			ErrClaimed, j.Owner.PID, j.Owner.Machine, j.Lease.Format(time.RFC3339))
+	}
+	return nil
+}

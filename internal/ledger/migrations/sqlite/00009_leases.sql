@@ -1,0 +1,13 @@
+-- Several machines work on one ledger (in MariaDB): a job's process is known to live by its lease, and what is settled is not
+-- looked at again to find what waits.
+
+-- +goose Up
+
+-- epoch counts who went on with the job: who comes back after another did cannot write any more. lease is until when the
+-- process counts as alive, by the database's clock.
+ALTER TABLE jobs ADD COLUMN epoch BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN lease BIGINT NOT NULL DEFAULT 0;
+
+-- 0 for an item that was read back from two tapes and of whose copies none was taken out of the count since.
+ALTER TABLE items ADD COLUMN unsettled INTEGER NOT NULL DEFAULT 1;
+CREATE INDEX items_unsettled ON items (unsettled, id);

@@ -1,0 +1,309 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/google/uuid"
+	"github.com/pressly/goose/v3"
+	"golang.org/x/sys/unix"
+
+	"twintape/internal/mycnf"
+)
+
+// CreateMySQL makes the ledger's tables in an empty database of MariaDB or MySQL, and opens it. The error wraps os.ErrExist if
+// there is a ledger already.
+func CreateMySQL(ctx context.Context, c mycnf.Client, opt Options) (*Ledger, error) {
+	s, err := connect(c)
+	if err != nil {
+		return nil, fmt.Errorf("create ledger %s: %w", c, err)
+	}
+	var tables int
+	err = s.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE()").Scan(&tables)
+	if err == nil && tables > 0 {
+		err = fmt.Errorf("%w: the database holds %d tables, and an empty one is needed", os.ErrExist, tables)
+	}
+	if err == nil {
+		err = s.migrate(ctx)
+	}
+	if err = errors.Join(err, s.db.Close()); err != nil {
+		return nil, fmt.Errorf("create ledger %s: %w", c, s.explain(err))
+	}
+	return OpenMySQL(ctx, c, opt)
+}
+
+// OpenMySQL opens the ledger in a database of MariaDB or MySQL and brings its schema up to date. The error wraps ErrNoLedger if
+// there is none: only CreateMySQL makes one. A ledger of a newer twintape is refused. While the Ledger is open its connections
+// come and go; a call during which the database goes away waits up to ten minutes for it.
+func OpenMySQL(ctx context.Context, c mycnf.Client, opt Options) (*Ledger, error) {
+	s, err := connect(c)
+	if err != nil {
+		return nil, fmt.Errorf("open ledger %s: %w", c, err)
+	}
+	l, err := open(s.db, nil, s, c.String(), opt)
+	if err == nil {
+		l.read = &patientReader{db: s.db, dialect: s, told: l.waiting}
+		s.told = l.waiting
+		err = s.prepare(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", c, s.explain(err)), s.db.Close())
+	}
+	return l, nil
+}
+
+// server is the dialect of MariaDB and MySQL.
+type server struct {
+	db   *sql.DB
+	told func(error)
+}
+
+// lockWait is how long a writer waits for another's transaction, in seconds. The longest are those that plan or flush archives of
+// millions of small members.
+const lockWait = 120
+
+// settings are made on every connection. A transaction whose process was stopped in its midst would hold its locks; MariaDB ends
+// it after a minute, and MySQL, which has no such setting, passes over the comment.
+var settings = []string{
+	"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+	fmt.Sprintf("SET SESSION sql_mode = 'TRADITIONAL', innodb_lock_wait_timeout = %d /*M! , idle_write_transaction_timeout = 60 */", lockWait),
+}
+
+// connector makes connections with the settings.
+type connector struct{ driver.Connector }
+
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range settings {
+		if _, err := conn.(driver.ExecerContext).ExecContext(ctx, s, nil); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+	}
+	return conn, nil
+}
+
+// How long a dial may take, and what was sent may go unanswered by the server's machine.
+const (
+	dialTime   = 10 * time.Second
+	silentTime = 45 * time.Second
+)
+
+func connect(c mycnf.Client) (*server, error) {
+	cfg := mysql.NewConfig()
+	cfg.User, cfg.Passwd, cfg.DBName = c.User, c.Password, c.Database
+	cfg.Net, cfg.Addr = c.Address()
+	cfg.Collation = "utf8mb4_bin"
+	cfg.ClientFoundRows = true // an UPDATE counts the rows it is about, as SQLite's does
+	cfg.Logger = silent{}      // errors are returned
+	var err error
+	if cfg.TLS, err = c.TLS(); err != nil {
+		return nil, err
+	}
+	dialer := net.Dialer{
+		Timeout:         dialTime,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 10 * time.Second, Count: 3},
+		Control: func(network, _ string, raw syscall.RawConn) (err error) {
+			if network == "unix" {
+				return nil
+			}
+			return errors.Join(raw.Control(func(fd uintptr) {
+				err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(silentTime.Milliseconds()))
+			}), err)
+		},
+	}
+	cfg.DialFunc = dialer.DialContext
+	inner, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(connector{inner})
+	// What stands between, and the server, forget connections that idle; a cluster moves them only when they are made anew.
+	db.SetConnMaxLifetime(5 * time.Minute)
+	db.SetConnMaxIdleTime(time.Minute)
+	db.SetMaxIdleConns(4)
+	return &server{db: db}, nil
+}
+
+type silent struct{}
+
+func (silent) Print(...any) {}
+
+// migrate brings the schema up to date, one process at a time.
+func (s *server) migrate(ctx context.Context) (err error) {
+	conn, err := s.db.Conn(ctx) // the lock is the connection's
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	var got sql.NullInt64
+	if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(CONCAT('twintape.', LEFT(DATABASE(), 50)), ?)", lockWait).Scan(&got); err != nil {
+		return err
+	}
+	if got.Int64 != 1 {
+		return errors.New("another process is bringing its schema up to date for too long; see what runs and try again")
+	}
+	err = migrate(ctx, s.db, s)
+	_, unlockErr := conn.ExecContext(context.WithoutCancel(ctx), "SELECT RELEASE_LOCK(CONCAT('twintape.', LEFT(DATABASE(), 50)))")
+	return errors.Join(err, unlockErr)
+}
+
+// forgotten is after how long the outcome of a transaction is not asked for any more.
+const forgotten = 24 * time.Hour
+
+// prepare makes the database ready for use.
+func (s *server) prepare(ctx context.Context) error {
+	var known int
+	if err := s.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?",
+		schemaTable).Scan(&known); err != nil {
+		return err
+	}
+	if known == 0 {
+		return fmt.Errorf("%w there: restore a backup, or make a new one with `twintape init --ledger-credentials FILE`", ErrNoLedger)
+	}
+	if err := checkSchema(ctx, s.db, s); err != nil {
+		return err
+	}
+	current, err := isCurrent(ctx, s.db, s)
+	if err != nil {
+		return err
+	}
+	if !current {
+		if err := s.migrate(ctx); err != nil {
+			return err
+		}
+	}
+	_, err = s.db.ExecContext(ctx, "DELETE FROM commits WHERE begun < "+s.now()+" - ? LIMIT 100000", forgotten.Nanoseconds())
+	return err
+}
+
+func (*server) schema() goose.Dialect { return goose.DialectMySQL }
+func (*server) shared() bool          { return true }
+func (*server) now() string           { return "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED) * 1000" }
+func (s *server) leaseOver() string   { return "j.lease < " + s.now() }
+func (*server) forUpdate() string     { return " FOR UPDATE" }
+func (*server) skipLocked() string    { return " FOR UPDATE SKIP LOCKED" }
+
+func (*server) snapshots() sql.IsolationLevel { return sql.LevelRepeatableRead }
+
+// The rows of table gates: who writes alone locks the first, all others share it; who changes what may be queued locks the second.
+const (
+	everything = 1
+	theQueue   = 2
+)
+
+// enter leaves a row that tells later whether the transaction came through, and waits for its scope. The row comes first: from then
+// on the server ends the transaction if its process stands still.
+func (s *server) enter(ctx context.Context, tx *sql.Tx, in scope) (mark string, err error) {
+	mark = uuid.NewString()
+	if _, err := tx.ExecContext(ctx, "INSERT INTO commits (token, begun) VALUES (?, "+s.now()+")", mark); err != nil {
+		return "", err
+	}
+	pass := func(gate int, how string) error {
+		if err == nil {
+			err = tx.QueryRowContext(ctx, "SELECT id FROM gates WHERE id = ? "+how, gate).Scan(&gate)
+		}
+		return err
+	}
+	switch in {
+	case alone:
+		return mark, pass(everything, "FOR UPDATE")
+	case queueOnly:
+		return mark, errors.Join(pass(everything, "LOCK IN SHARE MODE"), pass(theQueue, "FOR UPDATE"))
+	}
+	return mark, pass(everything, "LOCK IN SHARE MODE")
+}
+
+// outcome looks a transaction up whose connection broke while it was committed. It leaves the row of the mark itself: as long as
+// the transaction is open on the server that waits, then it fails if the transaction came through; if not, it never will.
+func (s *server) outcome(ctx context.Context, mark string, err error) error {
+	if again, later := s.passing(err); !again || !later {
+		return err
+	}
+	for p := (patience{told: s.told}); ; {
+		_, askErr := s.db.ExecContext(ctx, "INSERT INTO commits (token, begun) VALUES (?, "+s.now()+")", mark)
+		switch number(askErr) {
+		case duplicateKey:
+			return nil
+		case lockTimeout:
+			continue
+		}
+		if askErr == nil {
+			return err
+		}
+		if _, later := s.passing(askErr); !later || !p.wait(ctx, askErr) {
+			// No caller may make the call again: what broke the connection is not wrapped.
+			return fmt.Errorf("its connection broke (%v), and it is not known whether it is recorded: %v", err, askErr)
+		}
+	}
+}
+
+// Numbers of the servers' errors.
+const (
+	tooManyConnections = 1040
+	badDatabase        = 1049
+	accessDenied       = 1045
+	dbAccessDenied     = 1044
+	wsrepNotReady      = 1047
+	shutdown           = 1053
+	duplicateKey       = 1062
+	diskFull           = 1021
+	tableFull          = 1114
+	lockTimeout        = 1205
+	deadlock           = 1213
+	readOnly           = 1290
+	killed             = 1927
+	idle               = 4031
+)
+
+func number(err error) uint16 {
+	var e *mysql.MySQLError
+	if errors.As(err, &e) {
+		return e.Number
+	}
+	return 0
+}
+
+func (*server) passing(err error) (again, later bool) {
+	switch number(err) {
+	case deadlock:
+		return true, false
+	case tooManyConnections, wsrepNotReady, shutdown, killed, idle:
+		return true, true
+	}
+	var network *net.OpError
+	lost := errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) ||
+		errors.As(err, &network)
+	return lost, lost
+}
+
+func (*server) explain(err error) error {
+	switch number(err) {
+	case lockTimeout:
+		return fmt.Errorf("another process has been writing to it for too long; see what runs (`twintape jobs`) and try again: %w", err)
+	case diskFull, tableFull:
+		return fmt.Errorf("its disk is full; make room and try again: %w", err)
+	case readOnly:
+		return fmt.Errorf("the server takes no writes; name the one that does in the credentials file: %w", err)
+	case accessDenied, dbAccessDenied:
+		return fmt.Errorf("the server does not let this user in; look at user and password in the credentials file, and at the user's rights: %w", err)
+	case badDatabase:
+		return fmt.Errorf("the server has no such database; create it, or correct the credentials file: %w", err)
+	}
+	var network *net.OpError
+	if errors.As(err, &network) {
+		return fmt.Errorf("the server does not answer; start it, or correct host, port or socket in the credentials file: %w", err)
+	}
+	return err
+}

@@ -1,0 +1,152 @@
+package mycnf
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Parse reads an option file's text. Other sections than [client] are passed over; in that, keys that twintape does not know
+// are errors, because one of them may be a misspelt one that it needs.
+func Parse(text string) (Client, error) {
+	var c Client
+	in, found := "", false
+	for n, line := range strings.Split(text, "\n") {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "" || line[0] == '#' || line[0] == ';':
+			continue
+		case line[0] == '!':
+			return Client{}, fmt.Errorf("line %d: other files are not included: write what is needed here", n+1)
+		case line[0] == '[':
+			name, _, ok := strings.Cut(line[1:], "]")
+			if !ok {
+				return Client{}, fmt.Errorf("line %d: the section's ] is missing", n+1)
+			}
+			if in = strings.TrimSpace(name); in == "client" {
+				found = true
+			}
+			continue
+		case in == "":
+			return Client{}, fmt.Errorf("line %d: stands before the first [section]", n+1)
+		case in != "client":
+			continue
+		}
+		if err := c.set(line); err != nil {
+			return Client{}, fmt.Errorf("line %d: %w", n+1, err)
+		}
+	}
+	switch {
+	case !found:
+		return Client{}, errors.New("has no [client] section")
+	case c.User == "":
+		return Client{}, errors.New("[client] has no user")
+	case c.Database == "":
+		return Client{}, errors.New("[client] has no database: name the one that holds the ledger")
+	}
+	if c.CA != "" || c.Cert != "" || c.Key != "" || c.VerifyServer {
+		c.SSL = true
+	}
+	if network, _ := c.Address(); c.VerifyServer && network == "unix" {
+		return Client{}, errors.New("ssl-verify-server-cert needs a host: the server of a socket has no name that a certificate could hold")
+	}
+	return c, nil
+}
+
+var word = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*$`)
+
+// set reads one line of the section. What it cannot read it does not quote: it may be a password.
+func (c *Client) set(line string) error {
+	key, raw, given := strings.Cut(line, "=")
+	key = strings.TrimSpace(key)
+	if !given {
+		key = strings.TrimSpace(strings.SplitN(key, "#", 2)[0])
+	}
+	if !word.MatchString(key) {
+		return errors.New("is not key = value")
+	}
+	key = strings.ReplaceAll(key, "_", "-")
+	value, err := unquote(strings.TrimSpace(raw))
+	if err != nil {
+		return err
+	}
+	texts := map[string]*string{
+		"host": &c.Host, "socket": &c.Socket, "user": &c.User, "password": &c.Password, "database": &c.Database,
+		"ssl-ca": &c.CA, "ssl-cert": &c.Cert, "ssl-key": &c.Key,
+	}
+	if to, ok := texts[key]; ok {
+		if !given {
+			return fmt.Errorf("%s has no value", key)
+		}
+		*to = value
+		return nil
+	}
+	switch key {
+	case "port":
+		port, err := strconv.Atoi(value)
+		if err != nil || port < 1 || port > 65535 {
+			return errors.New("port is no number from 1 to 65535")
+		}
+		c.Port = port
+		return nil
+	case "ssl":
+		c.SSL, err = truth(key, value, given)
+		return err
+	case "ssl-verify-server-cert":
+		c.VerifyServer, err = truth(key, value, given)
+		return err
+	}
+	if !given {
+		return errors.New("is not a key that twintape knows, nor key = value") // and not quoted
+	}
+	return fmt.Errorf("%s is no key that twintape knows: host, port, socket, user, password, database, ssl, ssl-ca, ssl-cert, ssl-key, ssl-verify-server-cert", key)
+}
+
+func truth(key, value string, given bool) (bool, error) {
+	switch strings.ToLower(value) {
+	case "1", "on", "true", "yes":
+		return true, nil
+	case "0", "off", "false", "no":
+		return false, nil
+	case "":
+		if !given {
+			return true, nil
+		}
+	}
+	return false, fmt.Errorf("%s is neither on nor off", key)
+}
+
+// escapes are what may follow a backslash; it stands for itself before anything else.
+var escapes = map[byte]byte{'b': '\b', 't': '\t', 'n': '\n', 'r': '\r', '\\': '\\', 's': ' ', '"': '"', '\'': '\''}
+
+// unquote takes a value's quotes, comment and escapes away, as the servers' clients do.
+func unquote(raw string) (string, error) {
+	var quote byte
+	if raw != "" && (raw[0] == '"' || raw[0] == '\'') {
+		quote, raw = raw[0], raw[1:]
+	}
+	var out strings.Builder
+	for i := 0; i < len(raw); i++ {
+		b := raw[i]
+		switch {
+		case b == '\\' && i+1 < len(raw) && escapes[raw[i+1]] != 0:
+			i++
+			out.WriteByte(escapes[raw[i]])
+		case quote != 0 && b == quote:
+			if rest := strings.TrimSpace(raw[i+1:]); rest != "" && rest[0] != '#' {
+				return "", errors.New("something follows the closing quote")
+			}
+			return out.String(), nil
+		case quote == 0 && b == '#':
+			return strings.TrimRight(out.String(), " \t"), nil
+		default:
+			out.WriteByte(b)
+		}
+	}
+	if quote != 0 {
+		return "", errors.New("the closing quote is missing")
+	}
+	return out.String(), nil
+}
