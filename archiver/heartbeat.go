@@ -12,8 +12,9 @@ import (
 // beats is how often a lease is renewed while it lasts.
 const beats = 5
 
-// heartbeat renews the lease of the job that this process runs until end is called, so that no other machine takes it over. If one
-// did, because this process stood still or was cut off, the context ends with the reason as its cause.
+// heartbeat renews the lease of the job that this process runs until end is called, so that no other machine takes it over, and ends
+// the jobs of machines that are not heard of any more, so that what they had planned waits for this one too. If another took this
+// job over, because this process stood still or was cut off, the context ends with the reason as its cause.
 func (a *Archiver) heartbeat(ctx context.Context) (_ context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	done := make(chan struct{})
@@ -28,7 +29,11 @@ func (a *Archiver) heartbeat(ctx context.Context) (_ context.Context, end func()
 				return
 			}
 			// Other errors pass, or meet whoever writes next.
-			if err := a.Ledger.Beat(ctx); errors.Is(err, ledger.ErrFenced) {
+			err := a.Ledger.Beat(ctx)
+			if err == nil && a.Ledger.Shared() {
+				_, err = a.bury(ctx)
+			}
+			if errors.Is(err, ledger.ErrFenced) {
 				cancel(err)
 				return
 			}

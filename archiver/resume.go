@@ -10,11 +10,9 @@ import (
 )
 
 // Unfinished returns the jobs that Resume can go on with here, the oldest first: those whose process died, and those that ended
-// before they were verified, of this machine, or of another if both tapes are in this library. Jobs of dead processes that wrote
-// nothing, or whose tapes are elsewhere, are ended: what they had planned waits again, and their tapes stay reserved for who
-// resumes them there.
+// before they were verified, of this machine, or of another if both tapes are in this library.
 func (a *Archiver) Unfinished(ctx context.Context) ([]ledger.Job, error) {
-	by, err := ThisProcess()
+	died, err := a.bury(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -22,37 +20,59 @@ func (a *Archiver) Unfinished(ctx context.Context) ([]ledger.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	slices.Reverse(all)
 	inside, err := a.inside(ctx)
 	if err != nil {
 		return nil, err
 	}
+	this, err := ThisProcess()
+	if err != nil {
+		return nil, err
+	}
+	slices.Reverse(all)
 	var out []ledger.Job
 	for _, j := range all {
-		here := !a.Ledger.Shared() || j.Owner.Machine == by.Machine || inside[j.Tapes[0]] && inside[j.Tapes[1]]
-		reason := ""
-		switch {
-		case j.Step == ledger.Stopped && j.Session != "":
-			if here {
-				out = append(out, j)
-			}
-			continue
-		case !j.Ended.IsZero() || Alive(j):
-			continue
-		case j.Session == "":
-			reason = "its process died before anything was written"
-		case !here:
-			reason = fmt.Sprintf("process %d on %s was not heard of any more; %s goes on with it", j.Owner.PID, j.Owner.Machine, j.Owner.Machine)
-		default:
+		here := a.ours(j, this) || inside[j.Tapes[0]] && inside[j.Tapes[1]]
+		if slices.Contains(died, j.ID) || j.Step == ledger.Stopped && j.Session != "" && here {
 			out = append(out, j)
-			continue
-		}
-		// Who is faster, or comes back meanwhile, has it.
-		if err := a.Ledger.FinishDead(ctx, j, by, reason); err != nil && !errors.Is(err, ledger.ErrClaimed) {
-			return nil, err
 		}
 	}
 	return out, nil
+}
+
+// bury ends the jobs of dead processes that wrote nothing, or ran on another machine: what they had planned waits again, and their
+// tapes stay reserved for who resumes them. It returns the others that died. It may run beside a job.
+func (a *Archiver) bury(ctx context.Context) (died []int64, err error) {
+	live, err := a.Ledger.LiveJobs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	this, err := ThisProcess()
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range live {
+		if Alive(j) {
+			continue
+		}
+		reason := "its process died before anything was written"
+		if j.Session != "" {
+			if a.ours(j, this) {
+				died = append(died, j.ID)
+				continue
+			}
+			reason = fmt.Sprintf("process %d on %s was not heard of any more; who has its tapes goes on with it", j.Owner.PID, j.Owner.Machine)
+		}
+		// Who is faster, or comes back meanwhile, has it.
+		if err := a.Ledger.FinishDead(ctx, j, this, reason); err != nil && !errors.Is(err, ledger.ErrClaimed) {
+			return nil, err
+		}
+	}
+	return died, nil
+}
+
+// ours tells whether a job ran on this machine, or its ledger knows no others.
+func (a *Archiver) ours(j ledger.Job, this ledger.Owner) bool {
+	return !a.Ledger.Shared() || j.Owner.Machine == this.Machine
 }
 
 // Resume goes on with a job that was cut off or stopped, as Run would have: what lies before the last good flush stays,

@@ -16,13 +16,15 @@ import (
 	"path/filepath"
 	"strings"
 
-	_ "modernc.org/sqlite" // the ledger is read by its own SQL
+	_ "github.com/go-sql-driver/mysql" // or that of a server
+	_ "modernc.org/sqlite"             // the ledger is read by its own SQL
 )
 
 // Site is where everything lies. Nothing may be writing to it.
 type Site struct {
 	Tapes   string            // the folder of the virtual library
 	Ledger  string            // the SQLite file
+	MySQL   string            // or how go-sql-driver/mysql is told of the database
 	Sources map[string]string // folders by host: each is the host's /
 	// Ended says that no job is under way or unfinished: then nothing may be claimed or planned.
 	Ended bool
@@ -58,8 +60,7 @@ func (a *audit) wrong(format string, args ...any) {
 }
 
 func (a *audit) run() (err error) {
-	dsn := url.URL{Scheme: "file", Path: a.Ledger, RawQuery: "mode=rw"} // a write-ahead log left behind is played back
-	if a.db, err = sql.Open("sqlite", dsn.String()); err != nil {
+	if a.db, err = a.open(); err != nil {
 		return err
 	}
 	defer a.db.Close()
@@ -69,6 +70,14 @@ func (a *audit) run() (err error) {
 		}
 	}
 	return nil
+}
+
+func (s Site) open() (*sql.DB, error) {
+	if s.MySQL != "" {
+		return sql.Open("mysql", s.MySQL)
+	}
+	dsn := url.URL{Scheme: "file", Path: s.Ledger, RawQuery: "mode=rw"} // a write-ahead log left behind is played back
+	return sql.Open("sqlite", dsn.String())
 }
 
 // each calls f for every row of a query.
@@ -87,6 +96,9 @@ func (a *audit) each(f func(scan func(...any) error) error, query string, args .
 }
 
 func (a *audit) integrity() error {
+	if a.MySQL != "" {
+		return nil // the server sees to it
+	}
 	for _, pragma := range []string{"integrity_check", "foreign_key_check"} {
 		err := a.each(func(scan func(...any) error) error {
 			if pragma == "foreign_key_check" {
@@ -145,10 +157,11 @@ func (a *audit) load() error {
 // twins makes sure that both tapes of a pair are alike behind the label, as far as both hold it flushed.
 func (a *audit) twins() error {
 	return a.each(func(scan func(...any) error) error {
-		var one, two, end int64
-		if err := scan(&one, &two, &end); err != nil {
+		var one, two, end, other int64
+		if err := scan(&one, &two, &end, &other); err != nil {
 			return err
 		}
+		end = min(end, other)
 		x, y := a.tapes[one], a.tapes[two]
 		if x.doubted || y.doubted {
 			return nil
@@ -160,8 +173,8 @@ func (a *audit) twins() error {
 			}
 		}
 		return nil
-	}, `SELECT x.id, y.id, MIN((SELECT COALESCE(MAX(f.tape_position), 0) FROM flushes f WHERE f.tape = x.id),
-		(SELECT COALESCE(MAX(f.tape_position), 0) FROM flushes f WHERE f.tape = y.id))
+	}, `SELECT x.id, y.id, (SELECT COALESCE(MAX(f.tape_position), 0) FROM flushes f WHERE f.tape = x.id),
+		(SELECT COALESCE(MAX(f.tape_position), 0) FROM flushes f WHERE f.tape = y.id)
 		FROM tapes x JOIN tapes y ON y.pair = x.pair AND x.side = 1 AND y.side = 2`)
 }
 
@@ -384,7 +397,7 @@ func (a *audit) ended() error {
 
 // States counts the items by how many good copies on different tapes each has: 0, 1 or 2.
 func (s Site) States() (counts [3]int, err error) {
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: s.Ledger, RawQuery: "mode=rw"}).String())
+	db, err := s.open()
 	if err != nil {
 		return counts, err
 	}

@@ -48,20 +48,26 @@ func (h *leases) all() map[int64]int64 {
 	return maps.Clone(h.epochs)
 }
 
-// fence renews the leases of this process's jobs, and refuses a transaction if one of them is another's now.
+// fence renews the leases of this process's jobs where others may see them, and refuses a transaction if one of them is another's now.
 func (l *Ledger) fence(ctx context.Context, tx *sql.Tx) error {
 	held := l.held.all()
 	if len(held) == 0 {
 		return nil
 	}
 	jobs := slices.Sorted(maps.Keys(held)) // in one order, as everybody locks them
-	args := []any{l.held.length.Nanoseconds()}
+	var args []any
 	for _, job := range jobs {
 		args = append(args, job, held[job])
 	}
-	n, err := exec(ctx, tx, "UPDATE jobs SET lease = "+l.dialect.now()+" + ? WHERE ended = 0 AND ("+
-		strings.TrimSuffix(strings.Repeat("(id = ? AND epoch = ?) OR ", len(jobs)), " OR ")+")", args...)
-	if err != nil || n == int64(len(jobs)) {
+	where := "ended = 0 AND (" + strings.TrimSuffix(strings.Repeat("(id = ? AND epoch = ?) OR ", len(jobs)), " OR ") + ")"
+	var ours int64
+	var err error
+	if l.dialect.shared() {
+		ours, err = exec(ctx, tx, "UPDATE jobs SET lease = "+l.dialect.now()+" + ? WHERE "+where, append([]any{l.held.length.Nanoseconds()}, args...)...)
+	} else {
+		err = tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM jobs WHERE "+where, args...).Scan(&ours)
+	}
+	if err != nil || ours == int64(len(jobs)) {
 		return err
 	}
 	for _, id := range jobs {
@@ -92,7 +98,15 @@ func (l *Ledger) Beat(ctx context.Context) error {
 // and its tapes stay reserved for who resumes it. was is the job as it was when its process was found dead; by is who ends it.
 // The error wraps ErrClaimed if the job has moved since, or its process, on another machine, may live still.
 func (l *Ledger) FinishDead(ctx context.Context, was Job, by Owner, reason string) error {
-	return l.update(ctx, fmt.Sprintf("end job %d", was.ID), func(tx *sql.Tx) error {
+	return l.updateIn(ctx, beside, fmt.Sprintf("end job %d", was.ID), func(tx *sql.Tx) error {
+		// Its process may stand still in the midst of a transaction: nobody waits for that.
+		free, err := collect(ctx, tx, scanID, "SELECT id FROM jobs WHERE id = ?"+l.dialect.skipLocked(), was.ID)
+		if err == nil && len(free) == 0 {
+			err = fmt.Errorf("the job is %w, which writes", ErrClaimed)
+		}
+		if err != nil {
+			return err
+		}
 		j, err := l.job(ctx, tx, was.ID)
 		if err != nil {
 			return err

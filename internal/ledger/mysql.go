@@ -72,10 +72,10 @@ type server struct {
 const lockWait = 120
 
 // settings are made on every connection. A transaction whose process was stopped in its midst would hold its locks; MariaDB ends
-// it after a minute, and MySQL, which has no such setting, passes over the comment.
+// it after ten seconds, and MySQL, which has no such setting, passes over the comment.
 var settings = []string{
 	"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-	fmt.Sprintf("SET SESSION sql_mode = 'TRADITIONAL', innodb_lock_wait_timeout = %d /*M! , idle_write_transaction_timeout = 60 */", lockWait),
+	fmt.Sprintf("SET SESSION sql_mode = 'TRADITIONAL', innodb_lock_wait_timeout = %d /*M! , idle_write_transaction_timeout = 10 */", lockWait),
 }
 
 // connector makes connections with the settings.
