@@ -19,7 +19,6 @@ import (
 	"twintape/internal/exitcode"
 	"twintape/internal/ledger"
 	"twintape/internal/lock"
-	"twintape/internal/mycnf"
 	"twintape/internal/tape"
 	"twintape/internal/tape/scsi"
 	"twintape/internal/tape/virtual"
@@ -177,35 +176,6 @@ func source(h config.Host) (sources.Source, error) {
 		return nfs.New(cfg)
 	}
 	return local.New(h.Name, h.Root)
-}
-
-func (a *app) ledger(ctx context.Context) (*ledger.Ledger, error) {
-	cfg, err := a.config()
-	if err != nil {
-		return nil, err
-	}
-	opt := ledger.Options{
-		DeletableAfter: cfg.Verify.DeletableAfter, Lease: cfg.Ledger.Lease,
-		Waiting: func(err error) { a.log.Warnf("the ledger's database does not answer, waiting for it: %v", err) },
-	}
-	var l *ledger.Ledger
-	if file := cfg.Ledger.Credentials; file != "" {
-		c, readErr := mycnf.Read(file)
-		if readErr != nil {
-			return nil, exitcode.With(exitcode.Usage, readErr)
-		}
-		l, err = ledger.OpenMySQL(ctx, c, opt)
-	} else {
-		l, err = ledger.Open(ctx, cfg.Ledger.Path, opt)
-	}
-	if errors.Is(err, ledger.ErrNoLedger) {
-		return nil, exitcode.With(exitcode.Usage, err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	a.closers = append(a.closers, l.Close)
-	return l, nil
 }
 
 // library takes the tape library for this process.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -57,24 +56,6 @@ func newScanCommand(a *app) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&o.Deep, "deep", false, "read archives that no readable catalog lists")
 	return cmd
-}
-
-// ledgerOrNew makes a ledger if there is none.
-func (a *app) ledgerOrNew(ctx context.Context) error {
-	cfg, err := a.config()
-	if err != nil {
-		return err
-	}
-	l, err := ledger.Open(ctx, cfg.Ledger.Path, ledger.Options{})
-	if errors.Is(err, ledger.ErrNoLedger) {
-		if l, err = ledger.Create(ctx, cfg.Ledger.Path); err == nil {
-			a.log.Infof("there was no ledger: a new one is made at %s", cfg.Ledger.Path)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	return l.Close()
 }
 
 // failure is why a tape was not taken in, under its name.

@@ -72,10 +72,11 @@ type server struct {
 const lockWait = 120
 
 // settings are made on every connection. A transaction whose process was stopped in its midst would hold its locks; MariaDB ends
-// it after ten seconds, and MySQL, which has no such setting, passes over the comment.
+// it after ten seconds, and MySQL, which has no such setting, passes over the comment. An EXISTS is asked row by
+// row, as SQLite does: where few rows are wanted nothing must be gathered first.
 var settings = []string{
 	"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-	fmt.Sprintf("SET SESSION sql_mode = 'TRADITIONAL', innodb_lock_wait_timeout = %d /*M! , idle_write_transaction_timeout = 10 */", lockWait),
+	fmt.Sprintf("SET SESSION sql_mode = 'TRADITIONAL', innodb_lock_wait_timeout = %d /*M! , idle_write_transaction_timeout = 10, optimizer_switch = 'exists_to_in=off' */", lockWait),
 }
 
 // connector makes connections with the settings.
@@ -170,7 +171,7 @@ func (s *server) prepare(ctx context.Context) error {
 		return err
 	}
 	if known == 0 {
-		return fmt.Errorf("%w there: restore a backup, or make a new one with `twintape init --ledger-credentials FILE`", ErrNoLedger)
+		return fmt.Errorf("%w there: restore a backup, `twintape scan` the tapes, or make a new one with `twintape init --ledger-credentials FILE`", ErrNoLedger)
 	}
 	if err := checkSchema(ctx, s.db, s); err != nil {
 		return err
