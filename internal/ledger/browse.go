@@ -270,7 +270,7 @@ func (l *Ledger) itemsBelow(ctx context.Context, barcode, host, dir string, firs
 			if rows++; len(all) > before {
 				rows = 0
 			}
-			if name, _, deeper := strings.Cut(p[len(below(dir)):], "/"); deeper && rows > rowsOfOne {
+			if name, _, deeper := strings.Cut(p[len(below(dir)):], "/"); deeper && rows > rowsOfOne && l.dialect.seeks() {
 				next = after(below(below(dir) + name))
 			}
 			return !first && next == ""

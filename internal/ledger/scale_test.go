@@ -59,7 +59,9 @@ func benchmarkScale(b *testing.B, l *ledger.Ledger) {
 		{"find-path", func(ctx context.Context) int { return found(b, l, ctx, "pot1:"+middle+"/visdata0007", 0) }},
 		{"find-item", func(ctx context.Context) int { return found(b, l, ctx, "pot1:"+middle+"/*", 0) }},
 		{"find-first-10", func(ctx context.Context) int { return found(b, l, ctx, "visdata0007", 10) }},
-		{"copies", func(ctx context.Context) int { return listed(b, l, ctx, ledger.Filter{States: []ledger.ItemState{ledger.Written}}) }},
+		{"copies", func(ctx context.Context) int {
+			return listed(b, l, ctx, ledger.Filter{States: []ledger.ItemState{ledger.Written}})
+		}},
 		{"queue-ls", func(ctx context.Context) int {
 			return listed(b, l, ctx, ledger.Filter{States: []ledger.ItemState{ledger.Queued, ledger.Failed, ledger.Claimed}})
 		}},

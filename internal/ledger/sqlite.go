@@ -107,6 +107,7 @@ type sqliteFile struct{}
 
 func (sqliteFile) schema() goose.Dialect { return goose.DialectSQLite3 }
 func (sqliteFile) shared() bool          { return false }
+func (sqliteFile) seeks() bool           { return true }
 func (sqliteFile) now() string           { return "CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000000" }
 func (sqliteFile) leaseOver() string     { return "1 = 1" } // its log is shared memory: what another boot began has ended
 func (sqliteFile) forUpdate() string     { return "" }
