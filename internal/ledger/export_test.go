@@ -9,7 +9,11 @@ import (
 func SQLiteColumns(t *testing.T) []string {
 	l := openTest(t)
 	var all []string
-	for _, table := range tableNames {
+	tables, err := collect(t.Context(), l.db, scanText, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name <> ?", schemaTable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range tables {
 		names, err := collect(t.Context(), l.db, scanText, "SELECT name FROM pragma_table_info(?)", table)
 		if err != nil {
 			t.Fatal(err)
