@@ -89,7 +89,7 @@ func TestMigrateOnce(t *testing.T) {
 	// As an older twintape left it.
 	for _, statement := range []string{
 		"DELETE FROM schema_version WHERE version_id = 9", "DROP TABLE gates, commits", "ALTER TABLE jobs DROP COLUMN epoch, DROP COLUMN lease",
-		"DROP INDEX items_unsettled ON items", "ALTER TABLE items DROP COLUMN unsettled",
+		"DROP INDEX items_unsettled ON items", "CREATE INDEX f ON flushes (tape)", "DROP INDEX flushes_tape ON flushes", "ALTER TABLE items DROP COLUMN unsettled",
 	} {
 		if _, err := db.Exec(statement); err != nil {
 			t.Fatal(err)

@@ -24,3 +24,6 @@ CREATE TABLE commits (
   begun BIGINT NOT NULL
 ) ENGINE=InnoDB;
 CREATE INDEX commits_begun ON commits (begun);
+
+-- How far a tape was flushed.
+CREATE INDEX flushes_tape ON flushes (tape, tape_position);

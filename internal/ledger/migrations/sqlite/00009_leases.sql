@@ -11,3 +11,6 @@ ALTER TABLE jobs ADD COLUMN lease BIGINT NOT NULL DEFAULT 0;
 -- 0 for an item that was read back from two tapes and of whose copies none was taken out of the count since.
 ALTER TABLE items ADD COLUMN unsettled INTEGER NOT NULL DEFAULT 1;
 CREATE INDEX items_unsettled ON items (unsettled, id);
+
+-- How far a tape was flushed.
+CREATE INDEX flushes_tape ON flushes (tape, tape_position);
