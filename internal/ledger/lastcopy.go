@@ -21,7 +21,7 @@ type Override struct {
 
 // Overrides returns what was done to a tape against advice, the oldest first.
 func (l *Ledger) Overrides(ctx context.Context, barcode string) ([]Override, error) {
-	all, err := collect(ctx, l.db, func(rows *sql.Rows) (o Override, err error) {
+	all, err := collect(ctx, l.read, func(rows *sql.Rows) (o Override, err error) {
 		err = rows.Scan(instant{&o.At}, &o.Who, &o.What)
 		return o, err
 	}, "SELECT o.happened, o.who, o.what FROM overrides o JOIN tapes t ON t.id = o.tape WHERE t.barcode = ? ORDER BY o.id", barcode)
@@ -55,7 +55,7 @@ func countNeeded(ctx context.Context, q querier, tape int64) (n int64, err error
 // The error wraps ErrLastCopy if it holds an item's only copy, or one of two verified ones, and nobody overrides that.
 func (l *Ledger) Retire(ctx context.Context, barcode, why, override string) error {
 	return l.update(ctx, "retire tape "+barcode, func(tx *sql.Tx) error {
-		t, err := freeTape(ctx, tx, barcode)
+		t, err := l.freeTape(ctx, tx, barcode)
 		if err != nil {
 			return err
 		}
@@ -64,6 +64,9 @@ func (l *Ledger) Retire(ctx context.Context, barcode, why, override string) erro
 			err = letGo(ctx, tx, t, n, "retired", override)
 		}
 		if err != nil {
+			return err
+		}
+		if err := unsettle(ctx, tx, t.ID); err != nil {
 			return err
 		}
 		if _, err := exec(ctx, tx, "UPDATE copies SET verification = NULL, read_bytes = 0, read_full = 0, bad = ? WHERE tape = ? AND bad = ''",
@@ -80,7 +83,7 @@ func (l *Ledger) Retire(ctx context.Context, barcode, why, override string) erro
 // of two verified ones, and nobody overrides that.
 func (l *Ledger) Recycle(ctx context.Context, barcode, override string) (forgotten int, err error) {
 	err = l.update(ctx, "recycle tape "+barcode, func(tx *sql.Tx) error {
-		t, err := freeTape(ctx, tx, barcode)
+		t, err := l.freeTape(ctx, tx, barcode)
 		if err != nil {
 			return err
 		}
@@ -125,7 +128,7 @@ func (l *Ledger) Recycle(ctx context.Context, barcode, override string) (forgott
 }
 
 // freeTape returns a tape that no job has to do with.
-func freeTape(ctx context.Context, tx *sql.Tx, barcode string) (Tape, error) {
+func (l *Ledger) freeTape(ctx context.Context, tx *sql.Tx, barcode string) (Tape, error) {
 	t, err := tape(ctx, tx, barcode)
 	if err != nil {
 		return t, err
@@ -133,7 +136,7 @@ func freeTape(ctx context.Context, tx *sql.Tx, barcode string) (Tape, error) {
 	if t.Job != 0 {
 		return t, fmt.Errorf("tape %s is %w (job %d)", barcode, ErrClaimed, t.Job)
 	}
-	return t, unfinished(ctx, tx, t.Pair)
+	return t, l.unfinished(ctx, tx, t.Pair)
 }
 
 // dropOrphans lets the archives of a tape's pair have no items whose last copies were on it; those wait again.

@@ -110,7 +110,7 @@ func benchmarkScale(b *testing.B, l *ledger.Ledger) {
 }
 
 func found(b *testing.B, l *ledger.Ledger, ctx context.Context, pattern string, limit int) (n int) {
-	for _, err := range l.Find(ctx, pattern, limit) {
+	for _, err := range l.Find(ctx, ledger.Wanted{Pattern: pattern, Limit: limit}) {
 		must(b, err)
 		n++
 	}

@@ -39,7 +39,7 @@ func (l *Ledger) BeginTwin(ctx context.Context, n NewTwin) (target Tape, err err
 		if target.State != TapeBlank && target.State != TapeCopying {
 			return fmt.Errorf("tape %s is %w: it is %s", n.Target, ErrNotBlank, target.State)
 		}
-		if err := unfinished(ctx, tx, source.Pair); err != nil {
+		if err := l.unfinished(ctx, tx, source.Pair); err != nil {
 			return err
 		}
 		if !n.Forced {
@@ -79,13 +79,13 @@ func pairOf(ctx context.Context, q querier, barcode string) (t, twin Tape, err e
 
 // Twin returns the other tape of a tape's pair, zero if it has none.
 func (l *Ledger) Twin(ctx context.Context, barcode string) (Tape, error) {
-	_, twin, err := pairOf(ctx, l.db, barcode)
+	_, twin, err := pairOf(ctx, l.read, barcode)
 	return twin, l.failed("look the twin of tape "+barcode+" up", err)
 }
 
 // unfinished refuses a pair with a session that a job is to go on with.
-func unfinished(ctx context.Context, q querier, pair string) error {
-	jobs, err := collect(ctx, q, scanJob, jobQuery+" WHERE p.uuid = ? AND (j.ended = 0 OR j.step = ?) ORDER BY j.id", pair, Stopped)
+func (l *Ledger) unfinished(ctx context.Context, q querier, pair string) error {
+	jobs, err := collect(ctx, q, scanJob, l.jobQuery()+" WHERE p.uuid = ? AND (j.ended = 0 OR j.step = ?) ORDER BY j.id", pair, Stopped)
 	if err == nil && len(jobs) > 0 {
 		err = fmt.Errorf("job %d on this pair is not finished: `twintape resume %[1]d` or `twintape abort %[1]d` first", jobs[0].ID)
 	}
@@ -137,8 +137,12 @@ func (l *Ledger) AdoptTwin(ctx context.Context, m MadeTwin) (replaced Tape, err 
 				return err
 			}
 		}
-		if _, err := exec(ctx, tx, "UPDATE tapes SET pair = (SELECT n.pair FROM tapes n WHERE n.id = ?), side = ?, state = ?, why = '' WHERE id = ?",
-			source.ID, 3-source.Side, TapeWritten, target.ID); err != nil {
+		pairs, err := collect(ctx, tx, scanID, "SELECT pair FROM tapes WHERE id = ?", source.ID)
+		if err != nil {
+			return err
+		}
+		if _, err := exec(ctx, tx, "UPDATE tapes SET pair = ?, side = ?, state = ?, why = '' WHERE id = ?",
+			pairs[0], 3-source.Side, TapeWritten, target.ID); err != nil {
 			return err
 		}
 		for session, end := range m.Ends {

@@ -169,7 +169,7 @@ func (l *Ledger) Verifications(ctx context.Context, barcode string) ([]Verificat
 // DueTapes returns the barcodes of the tapes in use that hold something to verify and that no job holds, those that were
 // verified longest ago first, and before them those that never were.
 func (l *Ledger) DueTapes(ctx context.Context) ([]string, error) {
-	due, err := collect(ctx, l.db, scanText, `SELECT t.barcode FROM tapes t WHERE t.state = ?
+	due, err := collect(ctx, l.read, scanText, `SELECT t.barcode FROM tapes t WHERE t.state = ?
 		AND EXISTS (SELECT 1 FROM sessions s JOIN flushes f ON f.session = s.id AND f.tape = t.id
 			WHERE s.closed <> 0 AND f.tape_position > s.catalog_record + s.catalog_records)
 		AND NOT EXISTS (SELECT 1 FROM claims cl WHERE cl.kind = 'tape' AND cl.target = t.id)

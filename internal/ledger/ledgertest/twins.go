@@ -20,7 +20,7 @@ func (b *bench) closed(r *run) {
 	// A job goes to its end by steps; this one is ended by its operator.
 	j, err := b.Job(b.ctx, r.job.ID)
 	b.must(err)
-	_, err = b.Reopen(b.ctx, r.job.ID, j.Owner, j.Owner)
+	_, err = b.Reopen(b.ctx, j, j.Owner)
 	b.must(err)
 	b.must(b.FinishJob(b.ctx, r.job.ID, ledger.Aborted, "x"))
 }
@@ -51,7 +51,7 @@ func testTwins(t *testing.T, fresh Fresh) {
 	}
 	j, err := b.Job(b.ctx, r.job.ID)
 	b.must(err)
-	_, err = b.Reopen(b.ctx, r.job.ID, j.Owner, j.Owner)
+	_, err = b.Reopen(b.ctx, j, j.Owner)
 	b.must(err)
 	b.closed(r)
 	b.verified(r, 0, 1, true, items...)
