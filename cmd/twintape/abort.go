@@ -15,8 +15,8 @@ func newAbortCommand(a *app) *cobra.Command {
 		Use:   "abort ID",
 		Short: "End a run that was cut off or stopped",
 		Long: "abort gives up a run that nothing shall go on with. What it flushed stays on both tapes and is closed by a catalog,\n" +
-			"not verified; the rest waits in the queue again. With --forget no tape is touched: where flushed items are not\n" +
-			"closed by a catalog, the pair is not written to any more.\n\n" +
+			"not verified; the rest waits in the queue again. With --forget no tape is touched: what no catalog closes is given up\n" +
+			"and waits in the queue too, and the pair is not written to any more; `twintape tapes recycle` makes its tapes blank.\n\n" +
 			"Exit codes: 0 aborted; 1 its tapes cannot be closed; 3 no such run is left to abort; 5 another run is under way.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -47,7 +47,7 @@ func newAbortCommand(a *app) *cobra.Command {
 			if err != nil {
 				return withCode(err)
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "run %d is aborted; what it did not flush waits in the queue\n", jobs[0].ID)
+			fmt.Fprintf(cmd.ErrOrStderr(), "run %d is aborted; what it did not leave on its tapes waits in the queue\n", jobs[0].ID)
 			return nil
 		},
 	}

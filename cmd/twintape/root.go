@@ -48,7 +48,7 @@ func newRootCommand(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "twintape",
 		Short: "Archive observations from several hosts onto pairs of tapes, and prove both good",
-		Long: "twintape streams observations from several hosts (SFTP, local) onto two tapes in one pass, reads both tapes\n" +
+		Long: "twintape streams observations from several hosts (SFTP, NFS, local) onto two tapes in one pass, reads both tapes\n" +
 			"back at once, and records in its ledger what is where. Start with `twintape init --dir DIR`.\n\n" +
 			"Exit codes:\n" + exitcode.Help(),
 		Version:       version,
