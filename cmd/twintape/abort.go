@@ -21,11 +21,7 @@ func newAbortCommand(a *app) *cobra.Command {
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			cfg, err := a.config()
-			if err != nil {
-				return err
-			}
-			if err := a.onlyRun(cfg); err != nil {
+			if err := a.onlyRun(); err != nil {
 				return err
 			}
 			ar, err := a.archiver(ctx, true, event.Discard)

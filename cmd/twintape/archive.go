@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"twintape/archiver"
-	"twintape/internal/config"
 	"twintape/internal/event"
 	"twintape/internal/exitcode"
 	"twintape/internal/hold"
@@ -36,12 +35,8 @@ func newArchiveCommand(a *app) *cobra.Command {
 				return exitcode.With(exitcode.Usage, errors.New("--all and --dry-run exclude each other: the plan is of the next pair"))
 			}
 			ctx := cmd.Context()
-			cfg, err := a.config()
-			if err != nil {
-				return err
-			}
 			if !dryRun {
-				if err := a.beginRun(cmd, cfg); err != nil {
+				if err := a.beginRun(cmd); err != nil {
 					return err
 				}
 			}
@@ -73,23 +68,27 @@ func newArchiveCommand(a *app) *cobra.Command {
 const besideRing = 96 << 20
 
 // beginRun makes this process the only one that runs jobs, unless a hold stands, and begins the run's log.
-func (a *app) beginRun(cmd *cobra.Command, cfg *config.Config) error {
-	if err := a.onlyRun(cfg); err != nil {
+func (a *app) beginRun(cmd *cobra.Command) error {
+	if err := a.onlyRun(); err != nil {
 		return err
 	}
 	// Only now: the run before this one may have set a hold as its last deed.
-	if err := notHeld(cfg.StateDir); err != nil {
+	if err := notHeld(a.cfg.StateDir); err != nil {
 		return err
 	}
 	var err error
-	if a.runLog, err = openRunLog(cfg.StateDir, cmd.Name()); err != nil {
+	if a.runLog, err = openRunLog(a.cfg.StateDir, cmd.Name()); err != nil {
 		a.log.Warnf("the run's log file: %v; the run goes on without it", err)
 	}
 	return nil
 }
 
 // onlyRun makes this process the only one that runs jobs.
-func (a *app) onlyRun(cfg *config.Config) error {
+func (a *app) onlyRun() error {
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
 	debug.SetMemoryLimit(cfg.Archive.Memory + besideRing)
 	held, err := lock.Acquire(filepath.Join(cfg.StateDir, "archive.lock"))
 	if errors.Is(err, lock.ErrHeld) {

@@ -31,11 +31,7 @@ func newCopyCommand(a *app) *cobra.Command {
 				return exitcode.With(exitcode.Usage, errors.New("--to is missing: name a blank tape"))
 			}
 			ctx := cmd.Context()
-			cfg, err := a.config()
-			if err != nil {
-				return err
-			}
-			if err := a.beginRun(cmd, cfg); err != nil {
+			if err := a.beginRun(cmd); err != nil {
 				return err
 			}
 			ar, err := a.archiver(ctx, true, event.Discard)

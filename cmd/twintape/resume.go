@@ -28,11 +28,7 @@ func newResumeCommand(a *app) *cobra.Command {
 				return exitcode.With(exitcode.Usage, errors.New("--single concerns one run: give its number"))
 			}
 			ctx := cmd.Context()
-			cfg, err := a.config()
-			if err != nil {
-				return err
-			}
-			if err := a.beginRun(cmd, cfg); err != nil {
+			if err := a.beginRun(cmd); err != nil {
 				return err
 			}
 			ar, err := a.archiver(ctx, true, event.Discard)
