@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo development)
 FUZZTIME ?= 60s
-PACKAGES := openssh-server openssh-client rsync mbuffer tar python3 gcc libc6-dev nfs-ganesha nfs-ganesha-vfs rpcbind iproute2 util-linux mariadb-server
+PACKAGES := openssh-server openssh-client rsync mbuffer tar python3 gcc libc6-dev nfs-ganesha nfs-ganesha-vfs rpcbind iproute2 util-linux mariadb-server-core mariadb-client
 
 # TWINTAPE_SKIP_SCSI=1 leaves out what needs QEMU, where it cannot be installed.
 ifndef TWINTAPE_SKIP_SCSI

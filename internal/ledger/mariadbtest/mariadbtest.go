@@ -1,4 +1,4 @@
-// Package mariadbtest brings up a private MariaDB for tests, from Debian's package mariadb-server: in a folder of its own, on a
+// Package mariadbtest brings up a private MariaDB for tests, from Debian's package mariadb-server-core: in a folder of its own, on a
 // socket there, apart from whatever else runs on the machine. Tests that share the one of their process get a database each.
 package mariadbtest
 
@@ -81,7 +81,7 @@ func Private(t testing.TB, options ...string) *Server {
 func start(options ...string) (*Server, error) {
 	for _, name := range []string{"mariadbd", "mariadb-install-db"} {
 		if _, err := look(name); err != nil {
-			return nil, fmt.Errorf("%w: install Debian's package mariadb-server", err)
+			return nil, fmt.Errorf("%w: install Debian's package mariadb-server-core", err)
 		}
 	}
 	dir, err := os.MkdirTemp("", "mariadb-") // short: a socket's path has 107 bytes at most
