@@ -32,7 +32,9 @@ const patience = 10 * time.Second
 func (f *fileSystem) fetch(h *file, off int64, n int) *fetch {
 	p := &fetch{off: off, buf: buffers.get(n), done: make(chan struct{})}
 	p.holds.Store(2) // the caller and the goroutine
+	h.fetches.Add(1)
 	f.running.Go(func() {
+		defer h.fetches.Done()
 		defer p.release()
 		defer close(p.done)
 		p.n, p.err = f.readFrom(h, p.buf, off)

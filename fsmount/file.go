@@ -3,6 +3,7 @@ package fsmount
 import (
 	"context"
 	"errors"
+	"sync"
 	"syscall"
 	"time"
 
@@ -35,6 +36,7 @@ type file struct {
 	src     sources.File
 	backing *backing // nil if reads come to us
 	ahead   *stream  // nil if the kernel's read-ahead is enough
+	fetches sync.WaitGroup
 }
 
 func (f *fileSystem) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
@@ -166,6 +168,7 @@ func (f *fileSystem) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 		if h.ahead != nil {
 			h.ahead.close()
 		}
+		h.fetches.Wait()
 		for _, src := range closes {
 			src.Close() // was only read
 		}

@@ -39,6 +39,7 @@ const childSite = "TWINTAPE_TEST_MOUNT"
 type hostSpec struct {
 	Name, Alias string
 	Root        string
+	Strict      bool // the mount must keep to what sources.File asks of it
 	SFTP        *sftp.Config
 	NFS         *nfs.Config
 }
@@ -85,6 +86,9 @@ func serve(text string) error {
 		}
 		if err != nil {
 			return err
+		}
+		if h.Strict {
+			host.Source = strict{host.Source}
 		}
 		hosts = append(hosts, host)
 	}

@@ -43,13 +43,12 @@ type stream struct {
 	file *file
 	size int64 // the file's, when it was opened: nothing is read ahead behind it
 
-	mu      sync.Mutex
-	next    int64            // behind the furthest byte that was asked for since the last jump
-	run     int              // reads since the last jump
-	window  int64            // bytes to read ahead
-	chunks  map[int64]*ahead // by their number in the file
-	closed  bool
-	pending sync.WaitGroup // fetches under way
+	mu     sync.Mutex
+	next   int64            // behind the furthest byte that was asked for since the last jump
+	run    int              // reads since the last jump
+	window int64            // bytes to read ahead
+	chunks map[int64]*ahead // by their number in the file
+	closed bool
 }
 
 // ahead is a chunk that was read ahead, or is being so.
@@ -209,13 +208,12 @@ func (s *stream) drop(p *fetch) {
 	}
 }
 
-// close lets go of everything, and waits for the reads that are under way.
+// close lets go of everything.
 func (s *stream) close() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.closed = true
 	for number := range s.chunks {
 		s.forget(number)
 	}
-	s.mu.Unlock()
-	s.pending.Wait()
 }
