@@ -51,8 +51,9 @@ type held struct {
 	*cartridge
 	id, pair int64
 	uuid     string
-	doubted  bool                        // no copy on it counts
-	files    map[int64]map[string][]byte // tar members by the tape file's first block
+	doubted  bool              // no copy on it counts
+	at       int64             // the tape file that was read last, by its first block
+	files    map[string][]byte // its tar members; nil if none was
 }
 
 func (a *audit) wrong(format string, args ...any) {
@@ -64,6 +65,11 @@ func (a *audit) run() (err error) {
 		return err
 	}
 	defer a.db.Close()
+	defer func() {
+		for _, h := range a.tapes {
+			h.file.Close() // was only read
+		}
+	}()
 	for _, step := range []func() error{a.integrity, a.load, a.twins, a.sessions, a.copies, a.items, a.ended} {
 		if err := step(); err != nil {
 			return err
@@ -124,7 +130,7 @@ func (a *audit) integrity() error {
 // load reads every cartridge that belongs to a pair, and checks its label where anything of it counts.
 func (a *audit) load() error {
 	return a.each(func(scan func(...any) error) error {
-		h := &held{files: make(map[int64]map[string][]byte)}
+		h := &held{}
 		var barcode string
 		var flushed int64
 		if err := scan(&h.id, &barcode, &h.pair, &h.uuid, &flushed, &h.doubted); err != nil {
@@ -142,7 +148,11 @@ func (a *audit) load() error {
 			a.wrong("%s holds %d blocks, a flush at %d is recorded", barcode, len(h.blocks), flushed)
 			return nil
 		}
-		label := string(h.blocks[0].data)
+		first, err := h.record(0)
+		if err != nil {
+			return err
+		}
+		label := string(first)
 		for _, line := range []string{"twintape volume label\n", "\ntape: " + h.uuid + "\n", "\nbarcode: " + barcode + "\n"} {
 			if !strings.Contains(label, line) {
 				a.wrong("the label of %s lacks %q", barcode, line)
@@ -167,7 +177,11 @@ func (a *audit) twins() error {
 			return nil
 		}
 		for i := int64(1); i < end && i < int64(len(x.blocks)) && i < int64(len(y.blocks)); i++ {
-			if x.blocks[i].mark != y.blocks[i].mark || !bytes.Equal(x.blocks[i].data, y.blocks[i].data) {
+			its, others, err := bothRecords(x, y, i)
+			if err != nil {
+				return err
+			}
+			if x.blocks[i].mark != y.blocks[i].mark || !bytes.Equal(its, others) {
 				a.wrong("block %d differs on %s and %s", i, x.barcode, y.barcode)
 				return nil
 			}
@@ -178,20 +192,28 @@ func (a *audit) twins() error {
 		FROM tapes x JOIN tapes y ON y.pair = x.pair AND x.side = 1 AND y.side = 2`)
 }
 
+func bothRecords(x, y *held, i int64) (its, others []byte, err error) {
+	if its, err = x.record(i); err == nil {
+		others, err = y.record(i)
+	}
+	return its, others, err
+}
+
 // tarAt is the tape file at a block, as tar's members.
 func (a *audit) tarAt(h *held, at int64) map[string][]byte {
-	if files, ok := h.files[at]; ok {
-		return files
+	if h.files != nil && h.at == at {
+		return h.files
 	}
-	data, _, err := h.file(at)
+	data, err := h.tapeFile(at)
 	var files map[string][]byte
 	if err == nil {
 		files, err = members(data)
 	}
 	if err != nil {
 		a.wrong("%s, tape file at block %d: %v", h.barcode, at, err)
+		files = map[string][]byte{}
 	}
-	h.files[at] = files
+	h.at, h.files = at, files
 	return files
 }
 
@@ -243,7 +265,11 @@ func (a *audit) catalog(h *held, uuid string, jsonl, crcs []byte) error {
 					return nil
 				}
 				want := uint32(crcs[0]) | uint32(crcs[1])<<8 | uint32(crcs[2])<<16 | uint32(crcs[3])<<24
-				if got := crc32.Checksum(h.blocks[i].data, table); got != want {
+				data, err := h.record(i)
+				if err != nil {
+					return err
+				}
+				if got := crc32.Checksum(data, table); got != want {
 					a.wrong("%s: record %d has CRC %08x, the catalog says %08x", h.barcode, i, got, want)
 				}
 				crcs = crcs[4:]
@@ -324,7 +350,7 @@ func (a *audit) copies() error {
 		}, "SELECT name, type, md5 FROM members WHERE archive = ? AND seq >= ? AND seq < ?", archive, first, first+count)
 	}, `SELECT c.tape, a.id, a.record, a.records, f.tape_position, ai.host, ai.path, ai.first_member, ai.members, c.bad <> '', f.tape, f.session, a.session
 		FROM copies c JOIN archives a ON a.id = c.archive JOIN flushes f ON f.id = c.flush
-		JOIN archive_items ai ON ai.archive = c.archive AND ai.item = c.item`)
+		JOIN archive_items ai ON ai.archive = c.archive AND ai.item = c.item ORDER BY c.tape, a.record`)
 }
 
 // member compares one file on tape with the ledger and, where that is as the ledger knows it, with its source.
