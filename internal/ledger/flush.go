@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"twintape/internal/catalog"
@@ -25,10 +27,7 @@ func (l *Ledger) RecordFlush(ctx context.Context, f Flush) error {
 		if err != nil {
 			return err
 		}
-		r, err := newRecording(ctx, tx, flushes)
-		if err != nil {
-			return err
-		}
+		r := recording{tx: tx, flushes: flushes}
 		for _, a := range f.Archives {
 			if err := r.archive(ctx, f.Session, a); err != nil {
 				return fmt.Errorf("archive %d: %w", a.Result.Number, err)
@@ -74,31 +73,7 @@ func recordPositions(ctx context.Context, tx *sql.Tx, session int64, positions [
 type recording struct {
 	tx      *sql.Tx
 	flushes []tapeFlush
-	member  *sql.Stmt
-	copy    *sql.Stmt
-	item    *sql.Stmt
-	claim   *sql.Stmt
-}
-
-func newRecording(ctx context.Context, tx *sql.Tx, flushes []tapeFlush) (*recording, error) {
-	r := &recording{tx: tx, flushes: flushes}
-	// The transaction closes its statements.
-	for _, s := range []struct {
-		stmt  **sql.Stmt
-		query string
-	}{
-		{&r.member, "UPDATE members SET md5 = ?, bad = ? WHERE archive = ? AND seq = ?"},
-		{&r.copy, `INSERT INTO copies (item, tape, archive, flush, verification, read_bytes, read_full, bad)
-			VALUES (?, ?, ?, ?, NULL, 0, 0, '')`},
-		{&r.item, "UPDATE items SET error = ? WHERE id = ?"},
-		{&r.claim, "DELETE FROM claims WHERE kind = 'item' AND target = ?"},
-	} {
-		var err error
-		if *s.stmt, err = tx.PrepareContext(ctx, s.query); err != nil {
-			return nil, err
-		}
-	}
-	return r, nil
+	sums    *sql.Stmt // of sumsAtOnce members; the transaction closes it
 }
 
 // archive records one flushed archive.
@@ -106,37 +81,41 @@ func (r *recording) archive(ctx context.Context, session int64, a FlushedArchive
 	if err := r.asPlanned(ctx, a); err != nil {
 		return err
 	}
-	goodItems, member := 0, 0
+	if err := r.members(ctx, a); err != nil {
+		return err
+	}
+	copies := newInsertion(r.tx, "copies (item, tape, archive, flush, verification, read_bytes, read_full, bad)")
+	var ids, good []int64
 	for seq, it := range a.Result.Items {
-		for i := range it.Entries {
-			e := &it.Entries[i]
-			if e.MD5 != (catalog.MD5{}) || e.Bad != "" {
-				if _, err := r.member.ExecContext(ctx, e.MD5[:], text(e.Bad), a.ID, member); err != nil {
-					return err
-				}
-			}
-			member++
-		}
+		ids = append(ids, it.ID)
 		bad := reasonOf(it)
 		if bad == "" {
-			goodItems++
+			good = append(good, it.ID)
 			for _, f := range r.flushes {
-				if _, err := r.copy.ExecContext(ctx, it.ID, f.tape, a.ID, f.flush); err != nil {
+				if err := copies.add(ctx, it.ID, f.tape, a.ID, f.flush, nil, 0, 0, ""); err != nil {
 					return err
 				}
 			}
-		} else if _, err := exec(ctx, r.tx, "UPDATE archive_items SET bad = ? WHERE archive = ? AND seq = ?", bad, a.ID, seq); err != nil {
+			continue
+		}
+		if _, err := exec(ctx, r.tx, "UPDATE archive_items SET bad = ? WHERE archive = ? AND seq = ?", bad, a.ID, seq); err != nil {
 			return err
 		}
-		if _, err := r.item.ExecContext(ctx, bad, it.ID); err != nil {
-			return err
-		}
-		if _, err := r.claim.ExecContext(ctx, it.ID); err != nil {
+		if _, err := exec(ctx, r.tx, "UPDATE items SET error = ? WHERE id = ?", bad, it.ID); err != nil {
 			return err
 		}
 	}
+	if err := copies.rest(ctx); err != nil {
+		return err
+	}
+	if err := r.each(ctx, "UPDATE items SET error = '' WHERE error <> '' AND id", good); err != nil {
+		return err
+	}
+	if err := r.each(ctx, "DELETE FROM claims WHERE kind = 'item' AND target", ids); err != nil {
+		return err
+	}
 	n, err := exec(ctx, r.tx, "UPDATE archives SET flushed = (SELECT MAX(flushed) FROM flushes WHERE id = ?), good = ? WHERE id = ? AND session = ? AND flushed = 0",
-		r.flushes[0].flush, goodItems, a.ID, session)
+		r.flushes[0].flush, len(good), a.ID, session)
 	if err != nil {
 		return err
 	}
@@ -144,6 +123,65 @@ func (r *recording) archive(ctx context.Context, session int64, a FlushedArchive
 		return fmt.Errorf("it is no archive of session %d that waits for a flush", session)
 	}
 	_, err = exec(ctx, r.tx, "INSERT INTO archive_crcs (archive, crcs) VALUES (?, ?)", a.ID, append([]byte{}, a.CRCs...))
+	return err
+}
+
+// each runs a statement that ends in the column of ids, for all of them.
+func (r *recording) each(ctx context.Context, statement string, ids []int64) error {
+	for some := range slices.Chunk(ids, idsAtOnce) {
+		if _, err := exec(ctx, r.tx, statement+" IN ("+marks(len(some))+")", anys(some)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sumsAtOnce is how many members get their MD5 in one statement, which compares up to so many numbers for each.
+const sumsAtOnce = 100
+
+// members records what reading an archive's members told: MD5s, many at once, and what went bad.
+func (r *recording) members(ctx context.Context, a FlushedArchive) error {
+	var cases, seqs []any
+	member := int64(0)
+	for _, it := range a.Result.Items {
+		for i := range it.Entries {
+			e := &it.Entries[i]
+			switch {
+			case e.Bad != "":
+				if _, err := exec(ctx, r.tx, "UPDATE members SET md5 = ?, bad = ? WHERE archive = ? AND seq = ?", e.MD5[:], text(e.Bad), a.ID, member); err != nil {
+					return err
+				}
+			case e.MD5 != (catalog.MD5{}):
+				cases, seqs = append(cases, member, e.MD5[:]), append(seqs, member)
+			}
+			member++
+			if len(seqs) == sumsAtOnce {
+				if err := r.someSums(ctx, a.ID, cases, seqs); err != nil {
+					return err
+				}
+				cases, seqs = cases[:0], seqs[:0]
+			}
+		}
+	}
+	return r.someSums(ctx, a.ID, cases, seqs)
+}
+
+func (r *recording) someSums(ctx context.Context, archive int64, cases, seqs []any) (err error) {
+	if len(seqs) == 0 {
+		return nil
+	}
+	query := "UPDATE members SET bad = '', md5 = CASE seq" + strings.Repeat(" WHEN ? THEN ?", len(seqs)) + " END WHERE archive = ? AND seq IN (" + marks(len(seqs)) + ")"
+	args := slices.Concat(cases, []any{archive}, seqs)
+	if len(seqs) < sumsAtOnce {
+		_, err = exec(ctx, r.tx, query, args...)
+		return err
+	}
+	if r.sums == nil {
+		if r.sums, err = r.tx.PrepareContext(ctx, query); err != nil {
+			return err
+		}
+	}
+	_, err = r.sums.ExecContext(ctx, args...)
 	return err
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -110,80 +109,115 @@ func (l *Ledger) lockItems(ctx context.Context, tx *sql.Tx, items []catalog.Item
 // planItems claims the items of an archive for a job and records their order.
 func planItems(ctx context.Context, tx *sql.Tx, job, archive int64, items []catalog.Item) error {
 	var first int64
-	for seq, it := range items {
-		spelled := spell(it.Host, it.Path)
-		var host string
-		var path []byte
-		var holder int64
-		var onTape, planned bool
-		err := tx.QueryRowContext(ctx, `SELECT i.host, i.path, COALESCE(cl.job, 0), `+undamaged+`, `+inPlan+`
-			FROM items i LEFT JOIN claims cl ON cl.kind = 'item' AND cl.target = i.id WHERE i.id = ?`, it.ID).
-			Scan(&host, &path, &holder, &onTape, &planned)
-		switch {
-		case errors.Is(err, sql.ErrNoRows), err == nil && (host != it.Host || string(path) != it.Path):
-			return fmt.Errorf("item %d, %s, is %w", it.ID, spelled, ErrNotFound)
-		case err != nil:
-			return err
-		case holder != 0 && (holder != job || planned):
-			return fmt.Errorf("item %s is %w (job %d)", spelled, ErrClaimed, holder)
-		case onTape:
-			return fmt.Errorf("item %s is %w", spelled, ErrOnTape)
+	var seq int
+	for some := range slices.Chunk(items, idsAtOnce) {
+		ids := make([]any, len(some))
+		for i, it := range some {
+			ids[i] = it.ID
 		}
-		if holder == 0 {
-			if _, err := exec(ctx, tx, "INSERT INTO claims (kind, target, job) VALUES ('item', ?, ?)", it.ID, job); err != nil {
+		in := " IN (" + marks(len(ids)) + ")"
+		found, err := plannedItems(ctx, tx, in, ids)
+		if err != nil {
+			return err
+		}
+		claims := newInsertion(tx, "claims (kind, target, job)")
+		for _, it := range some {
+			holder, err := found.plan(it, job)
+			if err == nil && holder == 0 {
+				err = claims.add(ctx, "item", it.ID, job)
+			}
+			if err != nil {
 				return err
 			}
+		}
+		if err := claims.rest(ctx); err != nil {
+			return err
 		}
 		// Copies that are all damaged are given up for good now: what is archived anew may be another version of it.
 		for _, statement := range []string{
-			"UPDATE archive_items SET item = NULL WHERE item = ? AND archive IN (SELECT c.archive FROM copies c WHERE c.item = archive_items.item)",
-			"DELETE FROM copies WHERE item = ?",
+			"UPDATE archive_items SET item = NULL WHERE item" + in + " AND archive IN (SELECT c.archive FROM copies c WHERE c.item = archive_items.item)",
+			"DELETE FROM copies WHERE item" + in,
 		} {
-			if _, err := exec(ctx, tx, statement, it.ID); err != nil {
+			if _, err := exec(ctx, tx, statement, ids...); err != nil {
 				return err
 			}
 		}
-		record := int64(0)
-		for i := range it.Entries {
-			if it.Entries[i].Type.OnTape() {
-				record = it.Entries[i].Record
-				break
+		rows := newInsertion(tx, "archive_items (archive, seq, item, listed, host, path, first_member, members, record, bytes, bad)")
+		for _, it := range some {
+			record := int64(0)
+			for i := range it.Entries {
+				if it.Entries[i].Type.OnTape() {
+					record = it.Entries[i].Record
+					break
+				}
 			}
+			if err := rows.add(ctx, archive, seq, it.ID, it.ID, it.Host, bytesOf(it.Path), first, len(it.Entries), record, dataBytes(it),
+				text(it.Bad)); err != nil {
+				return err
+			}
+			first += int64(len(it.Entries))
+			seq++
 		}
-		if _, err := exec(ctx, tx, `INSERT INTO archive_items (archive, seq, item, listed, host, path, first_member, members, record, bytes, bad)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			archive, seq, it.ID, it.ID, it.Host, bytesOf(it.Path), first, len(it.Entries), record, dataBytes(it), text(it.Bad)); err != nil {
+		if err := rows.rest(ctx); err != nil {
 			return err
 		}
-		first += int64(len(it.Entries))
 	}
 	return nil
+}
+
+// plannable is what the ledger knows of an item that is planned.
+type plannable struct {
+	id              int64
+	host, path      string
+	holder          int64 // the job that claims it; 0 for none
+	onTape, planned bool
+}
+
+type plannables map[int64]plannable
+
+func plannedItems(ctx context.Context, tx *sql.Tx, in string, ids []any) (plannables, error) {
+	all, err := collect(ctx, tx, func(rows *sql.Rows) (k plannable, err error) {
+		var path []byte
+		err = rows.Scan(&k.id, &k.host, &path, &k.holder, &k.onTape, &k.planned)
+		k.path = string(path)
+		return k, err
+	}, "SELECT i.id, i.host, i.path, COALESCE(cl.job, 0), "+undamaged+", "+inPlan+`
+		FROM items i LEFT JOIN claims cl ON cl.kind = 'item' AND cl.target = i.id WHERE i.id`+in, ids...)
+	found := make(plannables, len(all))
+	for _, k := range all {
+		found[k.id] = k
+	}
+	return found, err
+}
+
+// plan lets a job plan an item once, and returns who claimed it before.
+func (p plannables) plan(it catalog.Item, job int64) (holder int64, err error) {
+	spelled := spell(it.Host, it.Path)
+	k, ok := p[it.ID]
+	switch {
+	case !ok, k.host != it.Host, k.path != it.Path:
+		return 0, fmt.Errorf("item %d, %s, is %w", it.ID, spelled, ErrNotFound)
+	case k.holder != 0 && (k.holder != job || k.planned):
+		return 0, fmt.Errorf("item %s is %w (job %d)", spelled, ErrClaimed, k.holder)
+	case k.onTape:
+		return 0, fmt.Errorf("item %s is %w", spelled, ErrOnTape)
+	}
+	holder, k.holder, k.planned = k.holder, job, true
+	p[it.ID] = k
+	return holder, nil
 }
 
 // memberColumns are the columns of a member in the order of memberValues and scanMember, after its archive and seq.
 const memberColumns = `name, type, size, mode, mtime_s, mtime_ns, ctime_s, ctime_ns, uid, gid, user_name, group_name, link,
   xattrs, md5, bad, record, byte_offset, header`
 
-const (
-	memberValuesCount = 22 // archive, seq, parent and memberColumns
-	membersAtOnce     = 20 // rows of one INSERT: more gain nothing
-)
-
 func insertMembers(ctx context.Context, tx *sql.Tx, archive int64, a *catalog.Archive) error {
-	row := "(" + marks(memberValuesCount) + ")"
-	insertRows := func(n int) string {
-		return "INSERT INTO members (archive, seq, parent, " + memberColumns + ") VALUES " + strings.TrimSuffix(strings.Repeat(row+",", n), ",")
-	}
-	many, err := tx.PrepareContext(ctx, insertRows(membersAtOnce))
-	if err != nil {
-		return err
-	}
-	values := make([]any, 0, membersAtOnce*memberValuesCount)
+	rows := newInsertion(tx, "members (archive, seq, parent, "+memberColumns+")")
 	seq := int64(0)
 	for _, it := range a.Items {
 		parents := newParents(seq)
 		for i := range it.Entries {
-			more, err := memberValues(it, &it.Entries[i])
+			values, err := memberValues(it, &it.Entries[i])
 			if err != nil {
 				return err
 			}
@@ -191,21 +225,13 @@ func insertMembers(ctx context.Context, tx *sql.Tx, archive int64, a *catalog.Ar
 			if err != nil {
 				return err
 			}
-			values = append(append(values, archive, seq, parent), more...)
-			seq++
-			if len(values) == cap(values) {
-				if _, err := many.ExecContext(ctx, values...); err != nil {
-					return err
-				}
-				values = values[:0]
+			if err := rows.add(ctx, append([]any{archive, seq, parent}, values...)...); err != nil {
+				return err
 			}
+			seq++
 		}
 	}
-	if len(values) == 0 {
-		return nil
-	}
-	_, err = tx.ExecContext(ctx, insertRows(len(values)/memberValuesCount), values...)
-	return err
+	return rows.rest(ctx)
 }
 
 // parents finds the directories that hold an item's members, as they come in tape order: a directory before what it holds.
