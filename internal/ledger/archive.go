@@ -134,13 +134,13 @@ func loadArchive(ctx context.Context, q querier, id int64) (*catalog.Archive, er
 	return &a, rows.Err()
 }
 
-// scanMember reads memberColumns of a member of the item at host and path.
-func scanMember(rows *sql.Rows, host, path string, archive int) (e catalog.Entry, err error) {
+// scanMember reads memberColumns of a member of the item at host and path, and more columns that follow.
+func scanMember(rows *sql.Rows, host, path string, archive int, more ...any) (e catalog.Entry, err error) {
 	var name, user, group, link, xattrs []byte
 	var mtime, ctime [2]int64 // seconds, nanoseconds
 	var record, offset, header sql.NullInt64
-	if err := rows.Scan(&name, &e.Type, &e.Size, &e.Mode, &mtime[0], &mtime[1], &ctime[0], &ctime[1], &e.UID, &e.GID,
-		&user, &group, &link, &xattrs, sum{&e.MD5}, &e.Bad, &record, &offset, &header); err != nil {
+	if err := rows.Scan(append([]any{&name, &e.Type, &e.Size, &e.Mode, &mtime[0], &mtime[1], &ctime[0], &ctime[1], &e.UID, &e.GID,
+		&user, &group, &link, &xattrs, sum{&e.MD5}, &e.Bad, &record, &offset, &header}, more...)...); err != nil {
 		return e, err
 	}
 	e.Host, e.Path = host, memberPath(path, string(name))

@@ -60,23 +60,28 @@ func (l *Ledger) browseHosts(ctx context.Context, barcode string) (hosts []strin
 			FROM tapes t CROSS JOIN copies c ON c.tape = t.id CROSS JOIN items i ON i.id = c.item
 			WHERE t.barcode = ? AND c.damaged = 0 ORDER BY i.host`, barcode)
 	}
-	// From host to host by the index, however many items each has.
-	for last := ""; ; {
-		var next sql.NullString
-		if err := l.read.QueryRowContext(ctx, "SELECT MIN(host) FROM items WHERE host > ?", last).Scan(&next); err != nil {
-			return nil, err
-		}
-		if !next.Valid {
-			return hosts, nil
-		}
-		last = next.String
-		found, err := collect(ctx, l.read, scanID, "SELECT i.id FROM items i WHERE i.host = ? AND "+undamaged+" LIMIT 1", last)
+	all, err := l.hosts(ctx, l.read)
+	for _, host := range all {
+		found, err := collect(ctx, l.read, scanID, "SELECT i.id FROM items i WHERE i.host = ? AND "+undamaged+" LIMIT 1", host)
 		if err != nil {
 			return nil, err
 		}
 		if len(found) > 0 {
-			hosts = append(hosts, last)
+			hosts = append(hosts, host)
 		}
+	}
+	return hosts, err
+}
+
+// hosts returns the hosts that items are on, sorted: from one to the next by the index, however many items each has.
+func (l *Ledger) hosts(ctx context.Context, q querier) (hosts []string, err error) {
+	for last := ""; ; {
+		var next sql.NullString
+		if err := q.QueryRowContext(ctx, "SELECT MIN(host) FROM items WHERE host > ?", last).Scan(&next); err != nil || !next.Valid {
+			return hosts, err
+		}
+		last = next.String
+		hosts = append(hosts, last)
 	}
 }
 
@@ -212,94 +217,67 @@ func (l *Ledger) browse(ctx context.Context, barcode, host, p string) (Browsed, 
 		}
 		return found[0], nil
 	}
-	below, err := l.itemsBelow(ctx, barcode, host, p, true)
+	leads, err := l.leadsToItems(ctx, barcode, host, p)
 	if err != nil {
 		return Browsed{}, err
 	}
-	if len(below) == 0 {
+	if !leads {
 		return Browsed{}, ErrNotFound
 	}
-	return leading(host, p), nil
+	return leadingDir(host, p), nil
 }
 
-// leading is a directory that only leads to items: nothing else is known of it.
-func leading(host, p string) Browsed {
+// leadingDir is a directory that only leads to items: nothing else is known of it.
+func leadingDir(host, p string) Browsed {
 	return Browsed{Entry: catalog.Entry{Host: host, Path: p, Type: catalog.Dir, Mode: 0o555, MTime: time.Unix(0, 0).UTC()}}
-}
-
-// rowsOfOne is after how many items of one directory the next is looked up by the index.
-const rowsOfOne = 10
-
-// child is an entry of a directory that items lie in.
-type child struct {
-	path string
-	item int64 // the latest that is the entry itself; 0 if items lie below it only
 }
 
 // fewItems is up to how many items below a directory are looked at one by one, whatever tape they are on.
 const fewItems = 2000
 
-// itemsBelow returns the entries of a directory that items lie in, sorted; with first only one that is found.
-func (l *Ledger) itemsBelow(ctx context.Context, barcode, host, dir string, first bool) ([]child, error) {
-	many := false
+// leadsToItems tells whether there are items with a copy below a directory.
+func (l *Ledger) leadsToItems(ctx context.Context, barcode, host, dir string) (bool, error) {
 	if barcode != "" {
-		var n int
-		if err := l.read.QueryRowContext(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM items i WHERE i.host = ? AND i.path >= ? AND i.path < ? LIMIT ?) x",
-			host, bytesOf(below(dir)), bytesOf(after(below(dir))), fewItems+1).Scan(&n); err != nil {
-			return nil, err
-		}
-		many = n > fewItems
+		found, err := l.tapeEntries(ctx, barcode, host, dir, true)
+		return len(found) > 0, err
 	}
-	if many { // most may be on other tapes
-		var all []child
-		err := l.passItems(ctx, func(id int64, p string) bool {
-			all = addChild(all, dir, id, p)
-			return !first
-		}, `SELECT i.id, i.path FROM tapes t CROSS JOIN copies c ON c.tape = t.id CROSS JOIN items i ON i.id = c.item
-			WHERE t.barcode = ? AND c.damaged = 0 AND i.host = ? AND i.path >= ? AND i.path < ? ORDER BY i.path`,
-			barcode, host, bytesOf(below(dir)), bytesOf(after(below(dir))))
-		return all, err
+	id, err := folder(ctx, l.read, host, dir)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
 	}
-	condition, on := copied(barcode)
-	var all []child
-	for from := below(dir); ; {
-		rows, next := 0, ""
-		err := l.passItems(ctx, func(id int64, p string) bool {
-			before := len(all)
-			all = addChild(all, dir, id, p)
-			if rows++; len(all) > before {
-				rows = 0
-			}
-			if name, _, deeper := strings.Cut(p[len(below(dir)):], "/"); deeper && rows > rowsOfOne && l.dialect.seeks() {
-				next = after(below(below(dir) + name))
-			}
-			return !first && next == ""
-		}, "SELECT i.id, i.path FROM items i WHERE i.host = ? AND i.path >= ? AND i.path < ? AND "+condition+" ORDER BY i.path",
-			append([]any{host, bytesOf(from), bytesOf(after(below(dir)))}, on...)...)
-		if err != nil || next == "" {
-			return all, err
-		}
-		from = next
+	if err != nil {
+		return false, err
 	}
+	lead, err := l.leading(ctx, []int64{id})
+	return lead[id], err
 }
 
-// addChild adds the entry of dir that an item is or lies below. Items come sorted by path, so one entry's follow each other,
-// but for others whose names begin like it.
-func addChild(all []child, dir string, id int64, p string) []child {
-	name, _, deeper := strings.Cut(p[len(below(dir)):], "/")
-	if name == "" { // the directory itself
-		return all
+// tapeEntries is inFolder for what is on one tape; with first it returns only one that is found.
+func (l *Ledger) tapeEntries(ctx context.Context, barcode, host, dir string, first bool) (entries map[string]int64, err error) {
+	var n int
+	args := []any{host, bytesOf(below(dir)), bytesOf(after(below(dir)))}
+	if err := l.read.QueryRowContext(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM items i WHERE i.host = ? AND i.path >= ? AND i.path < ? LIMIT ?) x",
+		append(args, fewItems+1)...).Scan(&n); err != nil {
+		return nil, err
 	}
-	c := child{path: below(dir) + name}
-	if !deeper {
-		c.item = id
+	condition, on := copied(barcode)
+	query := "SELECT i.id, i.path FROM items i WHERE i.host = ? AND i.path >= ? AND i.path < ? AND " + condition
+	args = append(args, on...)
+	if n > fewItems { // most may be on other tapes
+		query = `SELECT i.id, i.path FROM tapes t CROSS JOIN copies c ON c.tape = t.id CROSS JOIN items i ON i.id = c.item
+			WHERE i.host = ? AND i.path >= ? AND i.path < ? AND c.damaged = 0 AND t.barcode = ?`
 	}
-	i, known := slices.BinarySearchFunc(all, c, func(a, b child) int { return strings.Compare(a.path, b.path) })
-	if !known {
-		return slices.Insert(all, i, c)
-	}
-	all[i].item = max(all[i].item, c.item)
-	return all
+	entries = make(map[string]int64)
+	return entries, l.passItems(ctx, func(id int64, p string) bool {
+		switch name, _, deeper := strings.Cut(p[len(below(dir)):], "/"); {
+		case name == "": // the directory itself
+		case deeper:
+			entries[below(dir)+name] = max(entries[below(dir)+name], 0)
+		default:
+			entries[p] = max(entries[p], id)
+		}
+		return !first || len(entries) == 0
+	}, query, args...)
 }
 
 // passItems gives id and path of the rows of a query to f until that returns false.
@@ -353,32 +331,50 @@ func (l *Ledger) browseDir(ctx context.Context, barcode, host, dir string) ([]Br
 			add(m)
 		}
 	}
-	children, err := l.itemsBelow(ctx, barcode, host, dir, false)
+	var entries map[string]int64
+	if barcode == "" {
+		entries, err = l.inFolder(ctx, host, dir)
+	} else {
+		entries, err = l.tapeEntries(ctx, barcode, host, dir, false)
+	}
 	if err != nil {
 		return nil, err
 	}
 	var ids []any
-	for _, c := range children {
-		add(leading(host, c.path))
-		if c.item != 0 {
-			ids = append(ids, c.item)
+	for p, item := range entries {
+		add(leadingDir(host, p))
+		if item != 0 {
+			ids = append(ids, item)
 		}
 	}
 	for some := range slices.Chunk(ids, idsAtOnce) {
-		condition, args := copied(barcode)
-		tops, err := l.copiedItems(ctx, "i.id IN ("+marks(len(some))+") AND "+condition, append(slices.Clone(some), args...)...)
+		tops, err := l.topMembers(ctx, barcode, host, some)
 		if err != nil {
 			return nil, err
 		}
-		for _, it := range tops {
-			self, err := l.browsedMembers(ctx, it, "seq = ?", it.first)
-			if err != nil {
-				return nil, err
-			}
-			for _, e := range self {
-				add(e)
-			}
+		for _, e := range tops {
+			add(e)
 		}
 	}
 	return slices.SortedFunc(maps.Values(found), func(a, b Browsed) int { return strings.Compare(a.Path, b.Path) }), nil
+}
+
+// topMembers returns what some items of a host are themselves, if they have copies.
+func (l *Ledger) topMembers(ctx context.Context, barcode, host string, items []any) ([]Browsed, error) {
+	condition, args := copied(barcode)
+	return collect(ctx, l.read, func(rows *sql.Rows) (b Browsed, err error) {
+		var path []byte
+		var number int
+		b.Entry, err = scanMember(rows, host, "", 0, &b.Item, &path, &number)
+		b.Path = string(path)
+		if b.Place != (catalog.Place{}) {
+			b.Archive = number
+		}
+		return b, err
+	}, "SELECT "+memberColumns+`, x.item, x.item_path, x.number FROM (
+			SELECT i.id AS item, i.path AS item_path, a.number, ai.archive AS in_archive, ai.first_member
+			FROM items i JOIN archive_items ai ON ai.item = i.id JOIN archives a ON a.id = ai.archive
+			WHERE i.id IN (`+marks(len(items))+`) AND EXISTS (SELECT 1 FROM copies c WHERE c.item = i.id AND c.archive = ai.archive AND c.damaged = 0)
+				AND `+condition+`) x
+		CROSS JOIN members ON archive = x.in_archive AND seq = x.first_member`, append(slices.Clip(items), args...)...)
 }

@@ -13,8 +13,6 @@ type dialect interface {
 	schema() goose.Dialect
 	// shared tells whether several machines may use it at once.
 	shared() bool
-	// seeks tells whether a query of items by path gets them from an index in their order, so that it may begin anywhere at once.
-	seeks() bool
 	// now is an expression: the database's clock, in Unix nanoseconds.
 	now() string
 	// leaseOver is a condition on a job j: its process counts as dead to who is on another machine.

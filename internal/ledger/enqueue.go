@@ -28,12 +28,13 @@ type queueing struct {
 	inside   *sql.Stmt
 	item     *sql.Stmt
 	expected *sql.Stmt
+	within   *folders
 	folders  map[string]known  // what is known of the folders that hold items
 	taken    map[string]string // the paths of this call that are items
 }
 
 func newQueueing(ctx context.Context, tx *sql.Tx, again bool) (*queueing, error) {
-	q := &queueing{again: again, folders: make(map[string]known), taken: make(map[string]string)}
+	q := &queueing{again: again, within: newFolders(tx), folders: make(map[string]known), taken: make(map[string]string)}
 	// The transaction closes its statements.
 	for _, s := range []struct {
 		stmt  **sql.Stmt
@@ -44,8 +45,8 @@ func newQueueing(ctx context.Context, tx *sql.Tx, again bool) (*queueing, error)
 		{&q.inside, `SELECT i.path FROM items i WHERE i.host = ? AND i.path >= ? AND i.path < ? AND NOT ` + verifiedTwice + `
 			AND NOT EXISTS (SELECT 1 FROM items n WHERE n.path_hash = i.path_hash AND n.version > i.version)
 			ORDER BY i.path LIMIT 1`},
-		{&q.item, `INSERT INTO items (host, path, path_hash, version, bytes, members, fingerprint, queued, error)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, '')`},
+		{&q.item, `INSERT INTO items (host, path, path_hash, folder, version, bytes, members, fingerprint, queued, error)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '')`},
 		{&q.expected, "INSERT INTO expected_md5s (item, name, md5) VALUES (?, ?, ?)"},
 	} {
 		var err error
@@ -176,7 +177,11 @@ func (q *queueing) encloses(ctx context.Context, host, path string) (string, err
 }
 
 func (q *queueing) insert(ctx context.Context, e *Enqueued, version int, now int64) error {
-	res, err := q.item.ExecContext(ctx, e.Host, bytesOf(e.Path), pathHash(e.Host, e.Path), version, e.Bytes, e.Members,
+	folder, err := q.within.of(ctx, e.Host, e.Path)
+	if err != nil {
+		return err
+	}
+	res, err := q.item.ExecContext(ctx, e.Host, bytesOf(e.Path), pathHash(e.Host, e.Path), folder, version, e.Bytes, e.Members,
 		e.Fingerprint[:], now)
 	if err != nil {
 		return err

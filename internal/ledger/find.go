@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	pathpkg "path"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,13 +66,13 @@ func (l *Ledger) find(ctx context.Context, w Wanted) iter.Seq2[Found, error] {
 			yield(Found{}, err)
 			return
 		}
-		condition, args := p.condition()
+		condition, args := undamaged, []any(nil)
 		if !w.MD5.IsZero() {
 			condition += ` AND i.id IN (SELECT ai.item FROM members m
 				JOIN archive_items ai ON ai.archive = m.archive AND m.seq >= ai.first_member AND m.seq < ai.first_member + ai.members WHERE m.md5 = ?)`
 			args = append(args, w.MD5[:])
 		}
-		for it, err := range l.selectItems(ctx, l.read, condition+" AND "+undamaged, args...) {
+		for it, err := range l.matchingItems(ctx, p, condition, args...) {
 			if err != nil {
 				yield(Found{}, err)
 				return
@@ -162,34 +163,122 @@ func (p pattern) match(host, path string) bool {
 	return doublestar.MatchUnvalidated(p.host, host) && doublestar.MatchUnvalidated(p.path, path)
 }
 
-// condition is what must hold for an item i that matches or has members that do, as far as an index can tell.
-func (p pattern) condition() (string, []any) {
-	const meta = `*?[{\`
-	where, args := "1 = 1", []any(nil)
-	if !strings.ContainsAny(p.host, meta) {
-		where, args = "i.host = ?", append(args, p.host)
-	}
-	// What matches begins with the literal part of the pattern; so does its item, or it is one of the folders of that part.
+// literal is what every path that matches begins with; it is never empty, and a path behind all that begin so exists.
+func (p pattern) literal() string {
 	literal := p.path
 	if n := strings.IndexAny(literal, meta); n >= 0 {
 		literal = literal[:n]
 	}
-	folder := literal[:max(1, strings.LastIndexByte(literal, '/'))]
 	for literal[len(literal)-1] == 0xff {
 		literal = literal[:len(literal)-1]
 	}
+	return literal
+}
+
+// meta are the characters that do not stand for themselves in a pattern.
+const meta = `*?[{\`
+
+// folders are those of the literal part of the pattern: items that hold what matches, if they do not match or lie deeper.
+func (p pattern) folders() (all []string) {
+	literal := p.literal()
+	for folder := literal[:max(1, strings.LastIndexByte(literal, '/'))]; ; folder = pathpkg.Dir(folder) {
+		all = append(all, folder)
+		if folder == "/" {
+			return all
+		}
+	}
+}
+
+// condition is what must hold for an item i that matches or has members that do, as far as paths tell.
+func (p pattern) condition() (string, []any) {
+	where, args := "1 = 1", []any(nil)
+	if !strings.ContainsAny(p.host, meta) {
+		where, args = "i.host = ?", append(args, p.host)
+	}
+	literal := p.literal()
 	if literal == "/" {
 		return where, args
 	}
-	where += " AND ((i.path >= ? AND i.path < ?) OR i.path IN ("
 	args = append(args, bytesOf(literal), bytesOf(after(literal)))
-	var above []any
-	for {
-		above = append(above, bytesOf(folder))
-		if folder == "/" {
-			break
-		}
-		folder = pathpkg.Dir(folder)
+	above := p.folders()
+	for _, folder := range above {
+		args = append(args, bytesOf(folder))
 	}
-	return where + marks(len(above)) + "))", append(args, above...)
+	return where + " AND ((i.path >= ? AND i.path < ?) OR i.path IN (" + marks(len(above)) + "))", args
+}
+
+// mostMatching is up to how many items are found by their paths. More are gone through in the order of the queue: who asks for so many
+// waits for the rest, and should not wait for the first.
+const mostMatching = 10_000
+
+// matchingItems streams the items that may match a pattern and fit the conditions, in queue order.
+func (l *Ledger) matchingItems(ctx context.Context, p pattern, where string, args ...any) iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		tx, err := l.snapshot(ctx)
+		if err != nil {
+			yield(Item{}, err)
+			return
+		}
+		defer tx.Rollback() // nothing was written
+		ids, few, err := l.byPath(ctx, tx, p)
+		if err != nil {
+			yield(Item{}, err)
+			return
+		}
+		pass := func(where string, more []any) bool {
+			for it, err := range l.selectItems(ctx, tx, where, append(slices.Clip(args), more...)...) {
+				if !yield(it, err) || err != nil {
+					return false
+				}
+			}
+			return true
+		}
+		if !few {
+			condition, more := p.condition()
+			pass(where+" AND "+condition, more)
+			return
+		}
+		for some := range slices.Chunk(ids, idsAtOnce) {
+			if !pass(where+" AND i.id IN ("+marks(len(some))+")", anys(some)) {
+				return
+			}
+		}
+	}
+}
+
+// byPath returns, in their order, the items that fit the condition of a pattern, if they are few.
+func (l *Ledger) byPath(ctx context.Context, q querier, p pattern) (ids []int64, few bool, err error) {
+	literal := p.literal()
+	if literal == "/" {
+		return nil, false, nil
+	}
+	hosts := []string{p.host}
+	if strings.ContainsAny(p.host, meta) {
+		if hosts, err = l.hosts(ctx, q); err != nil {
+			return nil, false, err
+		}
+	}
+	for _, host := range hosts {
+		if !doublestar.MatchUnvalidated(p.host, host) {
+			continue
+		}
+		var hashes []any
+		for _, folder := range p.folders() {
+			hashes = append(hashes, pathHash(host, folder))
+		}
+		above, err := collect(ctx, q, scanID, "SELECT i.id FROM items i WHERE i.path_hash IN ("+marks(len(hashes))+")", hashes...)
+		if err != nil {
+			return nil, false, err
+		}
+		below, err := collect(ctx, q, scanID, "SELECT i.id FROM items i WHERE i.host = ? AND i.path >= ? AND i.path < ? LIMIT ?",
+			host, bytesOf(literal), bytesOf(after(literal)), mostMatching+1)
+		if err != nil {
+			return nil, false, err
+		}
+		if ids = append(append(ids, above...), below...); len(ids) > mostMatching {
+			return nil, false, nil
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), true, nil
 }

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -106,13 +105,8 @@ func (l *Ledger) Recycle(ctx context.Context, barcode, override string) (forgott
 		if err := forgetCopies(ctx, tx, t.ID); err != nil {
 			return err
 		}
-		for some := range slices.Chunk(last, idsAtOnce) {
-			in := " IN (" + marks(len(some)) + ")"
-			for _, statement := range []string{"UPDATE archive_items SET item = NULL WHERE item", "DELETE FROM expected_md5s WHERE item", "DELETE FROM items WHERE id"} {
-				if _, err := exec(ctx, tx, statement+in, anys(some)...); err != nil {
-					return err
-				}
-			}
+		if err := deleteItems(ctx, tx, last); err != nil {
+			return err
 		}
 		if err := dropOrphans(ctx, tx, t); err != nil {
 			return err

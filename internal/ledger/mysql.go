@@ -55,6 +55,9 @@ func OpenMySQL(ctx context.Context, c mycnf.Client, opt Options) (*Ledger, error
 		s.told = l.waiting
 		err = s.prepare(ctx)
 	}
+	if err == nil {
+		err = l.fillFolders(ctx)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", c, s.explain(err)), s.db.Close())
 	}
@@ -191,7 +194,6 @@ func (s *server) prepare(ctx context.Context) error {
 
 func (*server) schema() goose.Dialect { return goose.DialectMySQL }
 func (*server) shared() bool          { return true }
-func (*server) seeks() bool           { return false } // the index has the beginning of a path: what comes is sorted first
 func (*server) now() string           { return "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED) * 1000" }
 func (s *server) leaseOver() string   { return "j.lease < " + s.now() }
 func (*server) forUpdate() string     { return " FOR UPDATE" }

@@ -46,9 +46,7 @@ func (l *Ledger) Dequeue(ctx context.Context, ids []int64) ([]Item, error) {
 	err := l.update(ctx, fmt.Sprintf("remove %d items from the queue", len(ids)), func(tx *sql.Tx) error {
 		removed = nil
 		for some := range slices.Chunk(ids, idsAtOnce) {
-			in := " IN (" + marks(len(some)) + ")"
-			args := anys(some)
-			for it, err := range l.selectItems(ctx, tx, "i.id"+in, args...) {
+			for it, err := range l.selectItems(ctx, tx, "i.id IN ("+marks(len(some))+")", anys(some)...) {
 				switch {
 				case err != nil:
 					return err
@@ -59,13 +57,6 @@ func (l *Ledger) Dequeue(ctx context.Context, ids []int64) ([]Item, error) {
 				}
 				removed = append(removed, it)
 			}
-			for _, statement := range []string{
-				"UPDATE archive_items SET item = NULL WHERE item", "DELETE FROM copies WHERE item", "DELETE FROM expected_md5s WHERE item", "DELETE FROM items WHERE id",
-			} {
-				if _, err := exec(ctx, tx, statement+in, args...); err != nil {
-					return err
-				}
-			}
 		}
 		if len(removed) < len(ids) {
 			found := make(map[int64]bool)
@@ -75,7 +66,7 @@ func (l *Ledger) Dequeue(ctx context.Context, ids []int64) ([]Item, error) {
 			missing := slices.IndexFunc(ids, func(id int64) bool { return !found[id] })
 			return fmt.Errorf("item %d is %w", ids[missing], ErrNotFound)
 		}
-		return nil
+		return deleteItems(ctx, tx, ids)
 	})
 	if err != nil {
 		return nil, err

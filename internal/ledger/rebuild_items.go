@@ -148,13 +148,17 @@ func (b *rebuilding) addItem(ctx context.Context, id int64, it *catalog.Item, s 
 	for _, v := range all {
 		last = max(last, v.n)
 	}
-	args := []any{it.Host, bytesOf(it.Path), hash, last + 1, []byte{}, b.when(s)}
+	folder, err := newFolders(b.tx).of(ctx, it.Host, it.Path)
+	if err != nil {
+		return 0, err
+	}
+	args := []any{it.Host, bytesOf(it.Path), hash, folder, last + 1, []byte{}, b.when(s)}
 	if id == 0 {
-		id, err = insert(ctx, b.tx, `INSERT INTO items (host, path, path_hash, version, bytes, members, fingerprint, queued, error)
-			VALUES (?, ?, ?, ?, 0, 0, ?, ?, '')`, args...)
+		id, err = insert(ctx, b.tx, `INSERT INTO items (host, path, path_hash, folder, version, bytes, members, fingerprint, queued, error)
+			VALUES (?, ?, ?, ?, ?, 0, 0, ?, ?, '')`, args...)
 	} else {
-		_, err = exec(ctx, b.tx, `INSERT INTO items (id, host, path, path_hash, version, bytes, members, fingerprint, queued, error)
-			VALUES (?, ?, ?, ?, ?, 0, 0, ?, ?, '')`, append([]any{id}, args...)...)
+		_, err = exec(ctx, b.tx, `INSERT INTO items (id, host, path, path_hash, folder, version, bytes, members, fingerprint, queued, error)
+			VALUES (?, ?, ?, ?, ?, ?, 0, 0, ?, ?, '')`, append([]any{id}, args...)...)
 	}
 	if err != nil {
 		return 0, err

@@ -77,6 +77,9 @@ func Open(ctx context.Context, path string, opt Options) (*Ledger, error) {
 	if err == nil {
 		err = migrate(ctx, db, sqliteFile{})
 	}
+	if err == nil {
+		err = l.fillFolders(ctx)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", path, sqliteFile{}.explain(err)), db.Close())
 	}
@@ -107,7 +110,6 @@ type sqliteFile struct{}
 
 func (sqliteFile) schema() goose.Dialect { return goose.DialectSQLite3 }
 func (sqliteFile) shared() bool          { return false }
-func (sqliteFile) seeks() bool           { return true }
 func (sqliteFile) now() string           { return "CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000000" }
 func (sqliteFile) leaseOver() string     { return "1 = 1" } // its log is shared memory: what another boot began has ended
 func (sqliteFile) forUpdate() string     { return "" }

@@ -193,8 +193,6 @@ func (l *Ledger) filtered(ctx context.Context, f Filter) iter.Seq2[Item, error] 
 				yield(Item{}, err)
 				return
 			}
-			condition, more := p.condition()
-			where, args = append(where, condition), append(args, more...)
 		}
 		if len(where) == 0 {
 			where = append(where, "1 = 1")
@@ -215,7 +213,12 @@ func (l *Ledger) filtered(ctx context.Context, f Filter) iter.Seq2[Item, error] 
 			}
 			return true
 		}
-		if len(f.IDs) == 0 {
+		switch {
+		case len(f.IDs) > 0:
+		case f.Pattern != "":
+			pass(l.matchingItems(ctx, p, query, args...))
+			return
+		default:
 			pass(l.selectItems(ctx, l.read, query, args...))
 			return
 		}
