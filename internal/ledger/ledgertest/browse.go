@@ -3,6 +3,7 @@ package ledgertest
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"path"
 	"slices"
@@ -94,7 +95,7 @@ func testBrowse(t *testing.T, fresh Fresh) {
 			var wanted []ledger.NewItem
 			for range 6 {
 				top := "/"
-				for range 1 + r.IntN(3) {
+				for range []int{1, 2, 3, 9}[r.IntN(4)] { // the last is deeper than one query looks
 					top = path.Join(top, dirNames[r.IntN(len(dirNames))])
 				}
 				if r.IntN(4) == 0 {
@@ -155,6 +156,25 @@ func testBrowse(t *testing.T, fresh Fresh) {
 		}
 		break
 	}
+	// Another has only damaged copies, and some wait: nothing of them is seen, nor what leads only to them, however deep.
+	lost := slices.Max(slices.Collect(maps.Keys(all)))
+	for barcode, items := range byTape {
+		if _, ok := items[lost]; ok {
+			c := ledger.CheckedCopy{Item: lost, Bad: "differs"}
+			_, err := b.RecordVerification(b.ctx, ledger.Verification{Barcode: barcode, Began: time.Now(), Ended: time.Now(), Sample: 1, Reason: "differs", Copies: []ledger.CheckedCopy{c}})
+			b.must(err)
+			delete(items, lost)
+		}
+	}
+	delete(all, lost)
+	var waiting []ledger.NewItem
+	for _, host := range append(hosts, "waiting") {
+		for _, dir := range append(dirNames, "q", "q/q/q/q/q/q/q/q/q") {
+			waiting = append(waiting, ledger.NewItem{Host: host, Path: path.Join("/", dir, "q/waiting")})
+		}
+	}
+	_, err := b.Enqueue(b.ctx, waiting, false)
+	b.must(err)
 	byTape[""] = all
 	paths := 0
 	for barcode, items := range byTape {
@@ -168,6 +188,16 @@ func testBrowse(t *testing.T, fresh Fresh) {
 		}
 		if got, err := b.BrowseHosts(b.ctx, barcode); err != nil || !slices.Equal(got, with) {
 			t.Errorf("hosts on %q are %q, %v, want %q", barcode, got, err, with)
+		}
+	}
+	for _, barcode := range slices.Collect(maps.Keys(byTape)) {
+		for _, at := range []string{"h:/q", "h:/q/q/q", "waiting:/"} {
+			host, p, _ := strings.Cut(at, ":")
+			list, err := b.BrowseDir(b.ctx, barcode, host, p)
+			b.must(err)
+			if _, err := b.Browse(b.ctx, barcode, host, p); !errors.Is(err, ledger.ErrNotFound) || len(list) > 0 {
+				t.Errorf("on %q %s, below which items only wait: %v, holds %v", barcode, at, err, list)
+			}
 		}
 	}
 	if paths < 1000 {

@@ -41,6 +41,7 @@ func Run(t *testing.T, fresh Fresh) {
 		{"Verification", testVerification},
 		{"DeletableAfterSample", testDeletableAfterSample},
 		{"Find", testFind},
+		{"FindModel", testFindModel},
 		{"Contents", testContents},
 		{"Browse", testBrowse},
 		{"BrowseMany", testBrowseMany},
