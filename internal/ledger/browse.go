@@ -356,7 +356,11 @@ func (l *Ledger) browseDir(ctx context.Context, barcode, host, dir string) ([]Br
 			add(e)
 		}
 	}
-	return slices.SortedFunc(maps.Values(found), func(a, b Browsed) int { return strings.Compare(a.Path, b.Path) }), nil
+	all := make([]Browsed, 0, len(found))
+	for _, p := range slices.Sorted(maps.Keys(found)) {
+		all = append(all, found[p])
+	}
+	return all, nil
 }
 
 // topMembers returns what some items of a host are themselves, if they have copies.

@@ -85,6 +85,10 @@ func benchmarkScale(b *testing.B, l *ledger.Ledger) {
 	}{
 		{"find-path", func(ctx context.Context) int { return found(b, l, ctx, "pot1:"+middle+"/visdata0007", 0) }},
 		{"find-item", func(ctx context.Context) int { return found(b, l, ctx, "pot1:"+middle+"/*", 0) }},
+		{"find-any-host", func(ctx context.Context) int { return found(b, l, ctx, middle+"/visdata0007", 0) }},
+		{"find-night-10", func(ctx context.Context) int {
+			return found(b, l, ctx, "pot1:"+filepath.Dir(middle)+"/*/visdata0007", 10)
+		}},
 		{"find-first-10", func(ctx context.Context) int { return found(b, l, ctx, "visdata0007", 10) }},
 		{"copies", func(ctx context.Context) int {
 			return listed(b, l, ctx, ledger.Filter{States: []ledger.ItemState{ledger.Written}})
@@ -109,23 +113,35 @@ func benchmarkScale(b *testing.B, l *ledger.Ledger) {
 			must(b, err)
 			return len(all)
 		}},
+		{"jobs", func(ctx context.Context) int {
+			all, err := l.Jobs(ctx, 0)
+			must(b, err)
+			return len(all)
+		}},
 		{"ls-tape-item", func(ctx context.Context) int { return browsed(b, l, ctx, "PAPR1001", scalePath(0)) }},
 		{"ls-tape-top", func(ctx context.Context) int { return browsed(b, l, ctx, "PAPR1001", "/") }},
 		{"ls-tape-night", func(ctx context.Context) int { return browsed(b, l, ctx, "PAPR1001", filepath.Dir(scalePath(0))) }},
+		{"ls-all-root", func(ctx context.Context) int { return browsed(b, l, ctx, "", "/") }},
 		{"ls-all-top", func(ctx context.Context) int { return browsed(b, l, ctx, "", "/data") }},
 		{"ls-all-night", func(ctx context.Context) int { return browsed(b, l, ctx, "", filepath.Dir(middle)) }},
+		{"look-all-top", func(ctx context.Context) int {
+			_, err := l.Browse(ctx, "", "pot1", "/data")
+			must(b, err)
+			return 1
+		}},
 		{"hosts", func(ctx context.Context) int {
 			all, err := l.BrowseHosts(ctx, "")
 			must(b, err)
 			return len(all)
 		}},
+		{"find-none", func(ctx context.Context) int { return found(b, l, ctx, "nowhere", 0) }}, // reads every member
 	}
 	for _, q := range queries {
 		b.Run(q.name, func(b *testing.B) {
 			var took []time.Duration
 			for b.Loop() {
 				began := time.Now()
-				if q.ask(ctx) == 0 && q.name != "copies" {
+				if q.ask(ctx) == 0 && q.name != "copies" && q.name != "find-none" {
 					b.Fatal("nothing was found")
 				}
 				took = append(took, time.Since(began))
