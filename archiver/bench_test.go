@@ -96,8 +96,8 @@ const (
 	growing                  // cartridges that grow
 )
 
-// site makes a new ledger and a library of two cartridges, with the observations queued.
-func (b *bench) site(name string, to targets) *archiver.Archiver {
+// site makes a library of two cartridges and a new ledger, or opens the one that is given, with the observations queued.
+func (b *bench) site(name string, to targets, open ...func() *ledger.Ledger) *archiver.Archiver {
 	b.Helper()
 	dir := filepath.Join(b.dir, name)
 	must(b, virtual.Create(dir, virtual.Options{Drives: 2, Slots: 2}))
@@ -109,8 +109,13 @@ func (b *bench) site(name string, to targets) *archiver.Archiver {
 	lib, err := virtual.Open(dir)
 	must(b, err)
 	b.Cleanup(func() { lib.Close() })
-	led, err := ledger.Create(b.Context(), filepath.Join(dir, "ledger.db"))
-	must(b, err)
+	var led *ledger.Ledger
+	if len(open) > 0 {
+		led = open[0]()
+	} else {
+		led, err = ledger.Create(b.Context(), filepath.Join(dir, "ledger.db"))
+		must(b, err)
+	}
 	b.Cleanup(func() { led.Close() })
 	for _, barcode := range []string{"PAPR1001", "PAPR2001"} {
 		must(b, lib.AddCartridge(barcode, 8<<30))
