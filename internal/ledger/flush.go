@@ -108,10 +108,10 @@ func (r *recording) archive(ctx context.Context, session int64, a FlushedArchive
 	if err := copies.rest(ctx); err != nil {
 		return err
 	}
-	if err := r.each(ctx, "UPDATE items SET error = '' WHERE error <> '' AND id", good); err != nil {
+	if err := execEach(ctx, r.tx, "UPDATE items SET error = '' WHERE error <> '' AND id", good); err != nil {
 		return err
 	}
-	if err := r.each(ctx, "DELETE FROM claims WHERE kind = 'item' AND target", ids); err != nil {
+	if err := execEach(ctx, r.tx, "DELETE FROM claims WHERE kind = 'item' AND target", ids); err != nil {
 		return err
 	}
 	n, err := exec(ctx, r.tx, "UPDATE archives SET flushed = (SELECT MAX(flushed) FROM flushes WHERE id = ?), good = ? WHERE id = ? AND session = ? AND flushed = 0",
@@ -124,16 +124,6 @@ func (r *recording) archive(ctx context.Context, session int64, a FlushedArchive
 	}
 	_, err = exec(ctx, r.tx, "INSERT INTO archive_crcs (archive, crcs) VALUES (?, ?)", a.ID, append([]byte{}, a.CRCs...))
 	return err
-}
-
-// each runs a statement that ends in the column of ids, for all of them.
-func (r *recording) each(ctx context.Context, statement string, ids []int64) error {
-	for some := range slices.Chunk(ids, idsAtOnce) {
-		if _, err := exec(ctx, r.tx, statement+" IN ("+marks(len(some))+")", anys(some)...); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // sumsAtOnce is how many members get their MD5 in one statement, which compares up to so many numbers for each.

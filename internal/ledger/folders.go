@@ -121,10 +121,8 @@ func (l *Ledger) fillFolders(ctx context.Context) error {
 				in[id] = append(in[id], it.id)
 			}
 			for id, items := range in {
-				for ids := range slices.Chunk(items, idsAtOnce) {
-					if _, err := exec(ctx, tx, "UPDATE items SET folder = ? WHERE id IN ("+marks(len(ids))+")", append([]any{id}, anys(ids)...)...); err != nil {
-						return err
-					}
+				if err := execEach(ctx, tx, "UPDATE items SET folder = ? WHERE id", items, id); err != nil {
+					return err
 				}
 			}
 			return nil

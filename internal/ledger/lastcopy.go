@@ -135,13 +135,19 @@ func (l *Ledger) freeTape(ctx context.Context, tx *sql.Tx, barcode string) (Tape
 
 // dropOrphans lets the archives of a tape's pair have no items whose last copies were on it; those wait again.
 func dropOrphans(ctx context.Context, tx *sql.Tx, t Tape) error {
-	const inPair = "(SELECT a.id FROM archives a JOIN sessions s ON s.id = a.session JOIN pairs p ON p.id = s.pair WHERE p.uuid = ?)"
-	if _, err := exec(ctx, tx, `UPDATE items SET error = ? WHERE error = '' AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.item = items.id)
-		AND id IN (SELECT ai.item FROM archive_items ai WHERE ai.bad = '' AND ai.archive IN `+inPair+")",
-		"its last copy was on tape "+t.Barcode, t.Pair); err != nil {
+	const inPair = "archives a JOIN sessions s ON s.id = a.session JOIN pairs p ON p.id = s.pair"
+	items, err := collect(ctx, tx, scanID, "SELECT ai.item FROM "+inPair+` JOIN archive_items ai ON ai.archive = a.id
+		WHERE p.uuid = ? AND ai.bad = '' AND ai.item IS NOT NULL AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.item = ai.item)`, t.Pair)
+	if err != nil {
 		return err
 	}
-	_, err := exec(ctx, tx, `UPDATE archive_items SET item = NULL WHERE bad = '' AND archive IN `+inPair+`
-		AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.item = archive_items.item AND c.archive = archive_items.archive)`, t.Pair)
-	return err
+	if err := execEach(ctx, tx, "UPDATE items SET error = ? WHERE error = '' AND id", items, "its last copy was on tape "+t.Barcode); err != nil {
+		return err
+	}
+	archives, err := collect(ctx, tx, scanID, "SELECT a.id FROM "+inPair+" WHERE p.uuid = ?", t.Pair)
+	if err != nil {
+		return err
+	}
+	return execEach(ctx, tx, `UPDATE archive_items SET item = NULL WHERE bad = '' AND NOT EXISTS (
+		SELECT 1 FROM copies c WHERE c.item = archive_items.item AND c.archive = archive_items.archive) AND archive`, archives)
 }

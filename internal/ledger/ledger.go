@@ -14,6 +14,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -153,6 +154,17 @@ func exec(ctx context.Context, tx *sql.Tx, query string, args ...any) (int64, er
 		return 0, err
 	}
 	return res.RowsAffected()
+}
+
+// execEach runs a statement that ends in a column, whose values shall be ids. A subquery would say it too, but to find what a DELETE or
+// an UPDATE is about by one MariaDB reads the whole table.
+func execEach(ctx context.Context, tx *sql.Tx, statement string, ids []int64, args ...any) error {
+	for some := range slices.Chunk(ids, idsAtOnce) {
+		if _, err := exec(ctx, tx, statement+" IN ("+marks(len(some))+")", append(slices.Clip(args), anys(some)...)...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // insert runs an INSERT of one row and returns its automatic key.

@@ -328,14 +328,20 @@ func (l *Ledger) DropUnflushed(ctx context.Context, session int64) error {
 }
 
 func dropUnflushed(ctx context.Context, tx *sql.Tx, session int64) error {
-	const planned = "(SELECT id FROM archives WHERE session = ? AND flushed = 0)"
-	for _, statement := range []string{
-		"DELETE FROM claims WHERE kind = 'item' AND target IN (SELECT item FROM archive_items WHERE archive IN " + planned + ")",
-		"DELETE FROM members WHERE archive IN " + planned,
-		"DELETE FROM archive_items WHERE archive IN " + planned,
-		"DELETE FROM archives WHERE session = ? AND flushed = 0",
-	} {
-		if _, err := exec(ctx, tx, statement, session); err != nil {
+	planned, err := collect(ctx, tx, scanID, "SELECT id FROM archives WHERE session = ? AND flushed = 0", session)
+	if err != nil {
+		return err
+	}
+	items, err := collect(ctx, tx, scanID, `SELECT ai.item FROM archives a JOIN archive_items ai ON ai.archive = a.id
+		WHERE a.session = ? AND a.flushed = 0 AND ai.item IS NOT NULL`, session)
+	if err != nil {
+		return err
+	}
+	if err := execEach(ctx, tx, "DELETE FROM claims WHERE kind = 'item' AND target", items); err != nil {
+		return err
+	}
+	for _, statement := range []string{"DELETE FROM members WHERE archive", "DELETE FROM archive_items WHERE archive", "DELETE FROM archives WHERE id"} {
+		if err := execEach(ctx, tx, statement, planned); err != nil {
 			return err
 		}
 	}

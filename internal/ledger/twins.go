@@ -161,7 +161,11 @@ func (l *Ledger) AdoptTwin(ctx context.Context, m MadeTwin) (replaced Tape, err 
 			return err
 		}
 		// Some waited because they were damaged on both tapes before.
-		if _, err := exec(ctx, tx, "UPDATE items SET error = '' WHERE error <> '' AND id IN (SELECT c.item FROM copies c WHERE c.tape = ?)", target.ID); err != nil {
+		failed, err := collect(ctx, tx, scanID, "SELECT i.id FROM copies c JOIN items i ON i.id = c.item WHERE c.tape = ? AND i.error <> ''", target.ID)
+		if err != nil {
+			return err
+		}
+		if err := execEach(ctx, tx, "UPDATE items SET error = '' WHERE id", failed); err != nil {
 			return err
 		}
 		return dropOrphans(ctx, tx, Tape{Barcode: other.Barcode, Pair: source.Pair})

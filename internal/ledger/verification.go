@@ -123,8 +123,11 @@ func countCopies(ctx context.Context, tx *sql.Tx, tape, id int64, v Verification
 
 // unsettle marks the items with a copy on a tape, because a copy there is taken out of the count.
 func unsettle(ctx context.Context, tx *sql.Tx, tape int64) error {
-	_, err := exec(ctx, tx, "UPDATE items SET unsettled = 1 WHERE unsettled = 0 AND id IN (SELECT item FROM copies WHERE tape = ?)", tape)
-	return err
+	settled, err := collect(ctx, tx, scanID, "SELECT i.id FROM copies c JOIN items i ON i.id = c.item WHERE c.tape = ? AND i.unsettled = 0", tape)
+	if err != nil {
+		return err
+	}
+	return execEach(ctx, tx, "UPDATE items SET unsettled = 1 WHERE id", settled)
 }
 
 // discountCopies takes all copies on a tape out of the count.
