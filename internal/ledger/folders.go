@@ -8,6 +8,7 @@ import (
 	"maps"
 	pathpkg "path"
 	"slices"
+	"strings"
 )
 
 // folders finds the folders that items lie in, and adds those that the ledger has not, in one transaction.
@@ -163,16 +164,17 @@ func (l *Ledger) leading(ctx context.Context, all []int64) (lead map[int64]bool,
 	return lead, nil
 }
 
-// leads is the condition that an item with a copy lies so deep below folder t.
+// leads is the condition that an item with a copy lies so deep below folder t. It is not a join, which a database might begin with all
+// items.
 func leads(depth int) string {
-	from, where, last := "", "", "t"
+	last, end := "t", ""
+	var where strings.Builder
 	for n := range depth {
 		next := fmt.Sprintf("f%d", n)
-		from += "folders " + next + " CROSS JOIN "
-		where += next + ".parent = " + last + ".id AND "
-		last = next
+		where.WriteString("EXISTS (SELECT 1 FROM folders " + next + " WHERE " + next + ".parent = " + last + ".id AND ")
+		last, end = next, end+")"
 	}
-	return "EXISTS (SELECT 1 FROM " + from + "items i WHERE " + where + "i.folder = " + last + ".id AND " + undamaged + ")"
+	return where.String() + "EXISTS (SELECT 1 FROM items i WHERE i.folder = " + last + ".id AND " + undamaged + ")" + end
 }
 
 func (l *Ledger) oneDeeper(ctx context.Context, above map[int64]int64) (map[int64]int64, error) {
