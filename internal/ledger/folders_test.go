@@ -4,25 +4,24 @@ import (
 	"database/sql"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	pathpkg "path"
 	"path/filepath"
 	"slices"
 	"testing"
-
-	"github.com/pressly/goose/v3"
 
 	"twintape/internal/ledger/mariadbtest"
 	"twintape/internal/mycnf"
 )
 
 // onBoth runs a test on a new ledger of each database. open opens it once more, as its schema is then.
-func onBoth(t *testing.T, test func(t *testing.T, db *sql.DB, d dialect, open func() *Ledger)) {
+func onBoth(t *testing.T, test func(t *testing.T, db *sql.DB, open func() *Ledger)) {
 	t.Run("SQLite", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "ledger.db")
 		l, err := Create(t.Context(), path)
 		must(t, err)
 		t.Cleanup(func() { l.Close() })
-		test(t, l.db, l.dialect, func() *Ledger {
+		test(t, l.db, func() *Ledger {
 			l, err := Open(t.Context(), path, Options{})
 			must(t, err)
 			t.Cleanup(func() { l.Close() })
@@ -35,7 +34,7 @@ func onBoth(t *testing.T, test func(t *testing.T, db *sql.DB, d dialect, open fu
 		l, err := CreateMySQL(t.Context(), c, Options{})
 		must(t, err)
 		t.Cleanup(func() { l.Close() })
-		test(t, l.db, l.dialect, func() *Ledger {
+		test(t, l.db, func() *Ledger {
 			l, err := OpenMySQL(t.Context(), c, Options{})
 			must(t, err)
 			t.Cleanup(func() { l.Close() })
@@ -106,7 +105,7 @@ func checkFolders(t *testing.T, l *Ledger) int {
 
 // TestFolders queues and removes items at random.
 func TestFolders(t *testing.T) {
-	onBoth(t, func(t *testing.T, _ *sql.DB, _ dialect, open func() *Ledger) {
+	onBoth(t, func(t *testing.T, _ *sql.DB, open func() *Ledger) {
 		l, r, most := open(), rand.New(rand.NewPCG(1, 2)), 0
 		for range 30 {
 			var add []NewItem
@@ -134,38 +133,53 @@ func TestFolders(t *testing.T) {
 
 // TestFillFolders: a ledger from before there were folders gets what a new one has, also if that was broken off.
 func TestFillFolders(t *testing.T) {
-	onBoth(t, func(t *testing.T, db *sql.DB, d dialect, open func() *Ledger) {
-		for _, statement := range []string{"DROP TABLE folders", "DELETE FROM " + schemaTable + " WHERE version_id > 10"} {
-			mustExec(t, db, statement)
-		}
-		drop := []string{"DROP INDEX items_folder", "ALTER TABLE items DROP COLUMN folder"}
-		if d.schema() == goose.DialectMySQL {
-			drop[0] += " ON items"
-		}
-		for _, statement := range drop {
-			mustExec(t, db, statement)
-		}
-		tx, err := db.BeginTx(t.Context(), nil)
+	t.Run("SQLite", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "ledger.db")
+		must(t, os.WriteFile(path, nil, 0o600))
+		db, err := openFile(path)
 		must(t, err)
-		rows := newInsertion(tx, "items (host, path, path_hash, version, bytes, members, fingerprint, queued, error)")
-		for i := range lastPage + 100 { // more than are filled at once
-			p := fmt.Sprintf("/d\xff/%d/%d", i%77, i)
-			must(t, rows.add(t.Context(), "h", []byte(p), pathHash("h", p), 1, 0, 0, make([]byte, 16), 0, ""))
-		}
-		must(t, rows.add(t.Context(), "g", []byte("/"), pathHash("g", "/"), 1, 0, 0, make([]byte, 16), 0, ""))
-		must(t, rows.rest(t.Context()))
-		must(t, tx.Commit())
-		if n := checkFolders(t, open()); n != 77+3 {
+		t.Cleanup(func() { db.Close() })
+		testFillFolders(t, db, sqliteFile{}, func() (*Ledger, error) { return Open(t.Context(), path, Options{}) })
+	})
+	t.Run("MariaDB", func(t *testing.T) {
+		c, err := mycnf.Read(mariadbtest.Shared(t).Credentials(t))
+		must(t, err)
+		s, err := connect(c)
+		must(t, err)
+		t.Cleanup(func() { s.db.Close() })
+		testFillFolders(t, s.db, s, func() (*Ledger, error) { return OpenMySQL(t.Context(), c, Options{}) })
+	})
+}
+
+func testFillFolders(t *testing.T, db *sql.DB, d dialect, open func() (*Ledger, error)) {
+	before, err := provider(db, d)
+	must(t, err)
+	_, err = before.UpTo(t.Context(), 10)
+	must(t, err)
+	tx, err := db.BeginTx(t.Context(), nil)
+	must(t, err)
+	rows := newInsertion(tx, "items (host, path, path_hash, version, bytes, members, fingerprint, queued, error)")
+	for i := range lastPage + 100 { // more than are filled at once
+		p := fmt.Sprintf("/d\xff/%d/%d", i%77, i)
+		must(t, rows.add(t.Context(), "h", []byte(p), pathHash("h", p), 1, 0, 0, make([]byte, 16), 0, ""))
+	}
+	must(t, rows.add(t.Context(), "g", []byte("/"), pathHash("g", "/"), 1, 0, 0, make([]byte, 16), 0, ""))
+	must(t, rows.rest(t.Context()))
+	must(t, tx.Commit())
+	for range 2 {
+		l, err := open()
+		must(t, err)
+		defer l.Close()
+		if n := checkFolders(t, l); n != 77+3 {
 			t.Errorf("%d folders", n)
 		}
 		mustExec(t, db, "UPDATE items SET folder = 0 WHERE id % 3 = 0")
-		checkFolders(t, open())
-	})
+	}
 }
 
 // TestManyMatching: what a pattern matches comes in the order of the queue, whether it is found by its path or passed.
 func TestManyMatching(t *testing.T) {
-	onBoth(t, func(t *testing.T, db *sql.DB, _ dialect, open func() *Ledger) {
+	onBoth(t, func(t *testing.T, db *sql.DB, open func() *Ledger) {
 		tx, err := db.BeginTx(t.Context(), nil)
 		must(t, err)
 		rows := newInsertion(tx, "items (host, path, path_hash, version, bytes, members, fingerprint, queued, error)")

@@ -88,8 +88,7 @@ func TestMigrateOnce(t *testing.T) {
 	defer db.Close()
 	// As an older twintape left it.
 	for _, statement := range []string{
-		"DELETE FROM schema_version WHERE version_id = 10", "DROP TABLE gates, commits", "ALTER TABLE jobs DROP COLUMN epoch, DROP COLUMN lease",
-		"DROP INDEX items_unsettled ON items", "CREATE INDEX f ON flushes (tape)", "DROP INDEX flushes_tape ON flushes", "ALTER TABLE items DROP COLUMN unsettled",
+		"DELETE FROM schema_version WHERE version_id = 11", "DROP TABLE folders", "DROP INDEX items_folder ON items", "ALTER TABLE items DROP COLUMN folder",
 	} {
 		if _, err := db.Exec(statement); err != nil {
 			t.Fatal(err)
@@ -108,7 +107,7 @@ func TestMigrateOnce(t *testing.T) {
 	g.Wait()
 	must(t, errors.Join(errs...))
 	var n int
-	if err := db.QueryRow("SELECT COUNT(*) FROM schema_version WHERE version_id = 10").Scan(&n); err != nil || n != 1 {
+	if err := db.QueryRow("SELECT COUNT(*) FROM schema_version WHERE version_id = 11").Scan(&n); err != nil || n != 1 {
 		t.Errorf("migrated %d times, %v", n, err)
 	}
 }

@@ -273,8 +273,8 @@ func memberValues(it catalog.Item, e *catalog.Entry) ([]any, error) {
 		}
 		xattrs = packed
 	}
-	if e.MD5 != (catalog.MD5{}) {
-		md5 = e.MD5[:]
+	if e.Type == catalog.File || e.MD5 != (catalog.MD5{}) {
+		md5 = e.MD5[:] // zero until it is known: a row that grew would have MariaDB split its page
 	}
 	if e.Place != (catalog.Place{}) {
 		record, offset, header = e.Record, e.Offset, e.Header
