@@ -150,6 +150,7 @@ func benchmarkScale(b *testing.B, l *ledger.Ledger) {
 			b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "median-ms")
 		})
 	}
+	b.Run("write", func(b *testing.B) { writeScale(b, l) })
 }
 
 func found(b *testing.B, l *ledger.Ledger, ctx context.Context, pattern string, limit int) (n int) {
@@ -185,16 +186,7 @@ func fillScale(b *testing.B, l *ledger.Ledger, total, pairs int) {
 	done := 0
 	for pair := 1; done < total; pair++ {
 		barcodes := [2]string{fmt.Sprintf("PAPR1%03d", pair), fmt.Sprintf("PAPR2%03d", pair)}
-		for _, barcode := range barcodes {
-			_, err := l.AddTape(ctx, ledger.Tape{Barcode: barcode, Capacity: 1.5e12})
-			must(b, err)
-		}
-		j, err := l.BeginJob(ctx, ledger.Owner{}, 1)
-		must(b, err)
-		must(b, l.ClaimPair(ctx, j.ID, barcodes))
-		id := fmt.Sprintf("%036d", pair)
-		s, err := l.StartSession(ctx, j.ID, ledger.StartSession{PairUUID: id, SessionUUID: id, RecordSize: 512 << 10, Number: 1, Record: 2})
-		must(b, err)
+		j, s := scaleJob(b, l, barcodes)
 		v := ledger.Verification{Job: j.ID, Began: time.Now(), Ended: time.Now(), Sample: 1, Good: true}
 		record := int64(2)
 		for n, number := 0, 1; n < perPair && done < total; number++ {
@@ -203,11 +195,7 @@ func fillScale(b *testing.B, l *ledger.Ledger, total, pairs int) {
 			archive, err := l.PlanArchive(ctx, j.ID, s.ID, a, int64(count*itemMembers), nil)
 			must(b, err)
 			record += int64(count*itemMembers) + 1
-			for _, it := range a.Items { // reading them for the tape told
-				for m := range it.Entries[1:] {
-					it.Entries[1+m].MD5 = digest.MD5([]byte(it.Entries[1+m].Path))
-				}
-			}
+			readScale(a)
 			must(b, l.RecordFlush(ctx, ledger.Flush{Session: s.ID, Positions: [2]int64{record, record}, Archives: []ledger.FlushedArchive{{ID: archive, Result: a}}}))
 			for _, it := range a.Items {
 				v.Copies = append(v.Copies, ledger.CheckedCopy{Item: it.ID, Read: 1, Full: true})
@@ -229,6 +217,57 @@ func fillScale(b *testing.B, l *ledger.Ledger, total, pairs int) {
 	}
 	_, err := l.Enqueue(ctx, add, false)
 	must(b, err)
+}
+
+// scaleJob begins a job with a new pair.
+func scaleJob(b *testing.B, l *ledger.Ledger, barcodes [2]string) (ledger.Job, ledger.Session) {
+	ctx := b.Context()
+	for _, barcode := range barcodes {
+		_, err := l.AddTape(ctx, ledger.Tape{Barcode: barcode, Capacity: 1.5e12})
+		must(b, err)
+	}
+	j, err := l.BeginJob(ctx, ledger.Owner{}, 1)
+	must(b, err)
+	must(b, l.ClaimPair(ctx, j.ID, barcodes))
+	id := fmt.Sprintf("%036s", barcodes[0])
+	s, err := l.StartSession(ctx, j.ID, ledger.StartSession{PairUUID: id, SessionUUID: id, RecordSize: 512 << 10, Number: 1, Record: 2})
+	must(b, err)
+	return j, s
+}
+
+// writeScale tells how many members a second are planned, and get their MD5s when they are flushed, in a ledger that is large already.
+func writeScale(b *testing.B, l *ledger.Ledger) {
+	ctx := b.Context()
+	tapes, err := l.Tapes(ctx)
+	must(b, err)
+	j, s := scaleJob(b, l, [2]string{fmt.Sprintf("MORE1%03d", len(tapes)), fmt.Sprintf("MORE2%03d", len(tapes))})
+	var planning, flushing time.Duration
+	members := 0
+	for record := int64(2); b.Loop(); {
+		members += archiveItems * itemMembers
+		a := scaleArchive(b, l, j, s, members, record, 5e6+len(tapes)*1e4+members, archiveItems)
+		began := time.Now()
+		archive, err := l.PlanArchive(ctx, j.ID, s.ID, a, archiveItems*itemMembers, nil)
+		must(b, err)
+		planning += time.Since(began)
+		readScale(a)
+		record += archiveItems*itemMembers + 1
+		began = time.Now()
+		must(b, l.RecordFlush(ctx, ledger.Flush{Session: s.ID, Positions: [2]int64{record, record}, Archives: []ledger.FlushedArchive{{ID: archive, Result: a}}}))
+		flushing += time.Since(began)
+	}
+	must(b, l.FinishJob(ctx, j.ID, ledger.Stopped, ""))
+	b.ReportMetric(float64(members)/planning.Seconds(), "planned/s")
+	b.ReportMetric(float64(members)/flushing.Seconds(), "flushed/s")
+}
+
+// readScale gives an archive's members what reading them tells.
+func readScale(a *catalog.Archive) {
+	for _, it := range a.Items {
+		for m := range it.Entries[1:] {
+			it.Entries[1+m].MD5 = digest.MD5([]byte(it.Entries[1+m].Path))
+		}
+	}
 }
 
 // scaleArchive queues the next items and makes an archive of them.
