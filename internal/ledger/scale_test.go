@@ -245,7 +245,7 @@ func writeScale(b *testing.B, l *ledger.Ledger) {
 	members := 0
 	for record := int64(2); b.Loop(); {
 		members += archiveItems * itemMembers
-		a := scaleArchive(b, l, j, s, members, record, 5e6+len(tapes)*1e4+members, archiveItems)
+		a := scaleArchive(b, l, j, s, members, record, len(tapes)*1e6+members, archiveItems)
 		began := time.Now()
 		archive, err := l.PlanArchive(ctx, j.ID, s.ID, a, archiveItems*itemMembers, nil)
 		must(b, err)
