@@ -95,7 +95,7 @@ func testBrowse(t *testing.T, fresh Fresh) {
 			var wanted []ledger.NewItem
 			for range 6 {
 				top := "/"
-				for range []int{1, 2, 3, 9}[r.IntN(4)] { // the last is deeper than one query looks
+				for range 1 + r.IntN(3) {
 					top = path.Join(top, dirNames[r.IntN(len(dirNames))])
 				}
 				if r.IntN(4) == 0 {
@@ -103,6 +103,7 @@ func testBrowse(t *testing.T, fresh Fresh) {
 				}
 				wanted = append(wanted, ledger.NewItem{Host: hosts[r.IntN(len(hosts))], Path: top, Fingerprint: catalog.MD5{byte(r.IntN(250)), 1}})
 			}
+			wanted = append(wanted, ledger.NewItem{Host: "h", Path: "/deep" + strings.Repeat("/d", 9) + "/f"}) // deeper than one query looks
 			added, err := b.Enqueue(b.ctx, wanted, true)
 			b.must(err)
 			run.archives++
