@@ -10,40 +10,52 @@ import (
 
 	"twintape/internal/catalog"
 	"twintape/internal/digest"
+	"twintape/internal/paperdump"
 	"twintape/internal/tape"
 )
 
-// longestLook is the longest record that is looked at on a tape that is not ours.
-const longestLook = 1 << 20
+// LongestRecord is the longest record that is looked at, in bytes: of what twintape writes none is longer.
+const LongestRecord = 1 << 20
 
-// contents reads what stands at the beginning of a tape, in words; empty if the tape is blank. volume is the UUID of a label of
-// ours. The drive stands anywhere after it. What cannot be read is an error.
-func (l *Loaded) contents(ctx context.Context) (what, volume string, err error) {
-	if err := l.Drive.Rewind(ctx); err != nil {
-		return "", "", err
+// Beginning is what stands at the beginning of a tape.
+type Beginning struct {
+	What   string         // in words; empty if the tape is blank
+	Record []byte         // the first record; nil if there is none, or it is too long
+	Label  *catalog.Label // nil unless the record is a label of ours
+}
+
+// Begins reads what stands at the beginning of a tape. The drive stands anywhere after it. What cannot be read is an error.
+func Begins(ctx context.Context, d tape.Drive) (Beginning, error) {
+	if err := d.Rewind(ctx); err != nil {
+		return Beginning{}, err
 	}
-	buf := make([]byte, longestLook)
-	n, err := l.Drive.ReadRecord(ctx, buf)
+	buf := make([]byte, LongestRecord)
+	n, err := d.ReadRecord(ctx, buf)
 	switch {
 	case errors.Is(err, tape.ErrEndOfData):
-		return "", "", nil
+		return Beginning{}, nil
 	case errors.Is(err, tape.ErrFilemark):
-		return "a filemark, as a tape that was erased by hand", "", nil
+		return Beginning{What: "a filemark, as a tape that was erased by hand"}, nil
 	case errors.Is(err, tape.ErrShortBuffer):
-		return fmt.Sprintf("records of more than %d bytes", longestLook), "", nil
+		return Beginning{What: fmt.Sprintf("records of more than %d bytes", LongestRecord)}, nil
 	case err != nil:
-		return "", "", err
+		return Beginning{}, fmt.Errorf("reading the first record: %w", err)
 	}
-	if label, err := catalog.ParseLabel(buf[:n]); err == nil {
-		volume = label.Tape
+	b := Beginning{Record: buf[:n], What: fmt.Sprintf("%s (its first record has %d bytes, CRC32C %08X)", kindOf(buf[:n]), n, digest.CRC32C(buf[:n]))}
+	if label, err := catalog.ParseLabel(b.Record); err == nil {
+		b.Label = &label
 	}
-	return fmt.Sprintf("%s (its first record has %d bytes, CRC32C %08X)", kindOf(buf[:n]), n, digest.CRC32C(buf[:n])), volume, nil
+	return b, nil
 }
 
 // kindOf names what writes such a first record.
 func kindOf(record []byte) string {
-	if label, err := catalog.ParseLabel(record); err == nil {
+	label, err := catalog.ParseLabel(record)
+	switch {
+	case err == nil:
 		return fmt.Sprintf("a twintape volume labelled %s (UUID %s), written %s", label.Barcode, label.Tape, label.Created.Format("2006-01-02"))
+	case bytes.HasPrefix(record, []byte("twintape volume label\n")):
+		return fmt.Sprintf("a volume label of twintape's that is damaged, or of another version: %v", err)
 	}
 	if after, ok := bytes.CutPrefix(record, []byte("VOL1")); ok {
 		volume := "of no name"
@@ -58,8 +70,9 @@ func kindOf(record []byte) string {
 		return "a tape with an ANSI label (VOL1), volume " + volume
 	}
 	line, _, _ := bytes.Cut(record[:min(len(record), 200)], []byte("\n"))
+	line = bytes.TrimRight(line, "\x00 ")
 	switch {
-	case bytes.HasPrefix(record, []byte("## Paper dump catalog")):
+	case paperdump.IsCatalog(record):
 		return fmt.Sprintf("a volume of paper-dump, %s", strconv.QuoteToASCII(string(line)))
 	case bytes.HasPrefix(record, []byte("AMANDA: TAPESTART")):
 		return fmt.Sprintf("a volume of Amanda, %s", strconv.QuoteToASCII(string(line)))
@@ -118,9 +131,11 @@ func (a *Archiver) Contents(ctx context.Context, barcode string, overwrite bool)
 			return "", loaded[0].failed(err)
 		}
 	}
-	if what, _, err = loaded[0].contents(ctx); err != nil {
+	begins, err := Begins(ctx, loaded[0].Drive)
+	if err != nil {
 		return "", loaded[0].failed(fmt.Errorf("looking what it holds: %w", err))
 	}
+	what = begins.What
 	if overwrite && what != "" {
 		return what, a.Ledger.AllowOverwrite(ctx, barcode, what)
 	}

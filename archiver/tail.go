@@ -122,8 +122,8 @@ func (j *job) isOurs(ctx context.Context, l *Loaded, fresh bool) error {
 		return other(l, "the cartridge's serial number is %s, the ledger says %s", l.Medium.Serial, t.Serial)
 	}
 	if fresh && t.Overwrite != "" { // its label was perhaps not written yet
-		what, _, err := l.contents(ctx)
-		if err == nil && what == t.Overwrite {
+		begins, err := Begins(ctx, l.Drive)
+		if err == nil && begins.What == t.Overwrite {
 			return nil
 		}
 		if err := l.Drive.Rewind(ctx); err != nil {

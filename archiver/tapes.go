@@ -260,7 +260,11 @@ func (a *Archiver) CheckBlank(ctx context.Context, l *Loaded) error {
 	if err != nil {
 		return err
 	}
-	what, volume, err := l.contents(ctx)
+	begins, err := Begins(ctx, l.Drive)
+	what, volume := begins.What, ""
+	if begins.Label != nil {
+		volume = begins.Label.Tape
+	}
 	var sense *tape.SenseError
 	switch {
 	case errors.As(err, &sense) && sense.Key == tape.MediumError:

@@ -73,13 +73,13 @@ func judged(reports []*verify.Report, err error) error {
 // have no undamaged copy left wait again, and are returned.
 func (a *Archiver) verifyLoaded(ctx context.Context, tapes []*Loaded, o verify.Options, job, session int64) (reports []*verify.Report, requeued []ledger.Item, err error) {
 	reports = make([]*verify.Report, len(tapes))
-	p := newVerifyProgress(a.Events, tapes)
+	p := NewProgress(string(ledger.Verifying), a.Events, tapes)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for i, l := range tapes {
 		wg.Go(func() {
 			o := o
-			o.Progress = func(read, toRead int64) { p.set(i, read, toRead) }
+			o.Progress = func(read, toRead int64) { p.Set(i, read, toRead) }
 			r, items, tapeErr := a.verifyTape(ctx, l, job, session, o)
 			mu.Lock()
 			defer mu.Unlock()
@@ -190,7 +190,7 @@ func (a *Archiver) expect(ctx context.Context, barcode string, session int64) (v
 	if err != nil {
 		return verify.Expect{}, err
 	}
-	e := verify.Expect{Barcode: t.Barcode, Tape: t.UUID, Pair: t.Pair, RecordSize: t.RecordSize}
+	e := verify.Expect{Barcode: t.Barcode, Tape: t.UUID, Pair: t.Pair, RecordSize: t.RecordSize, Old: t.WrittenBy != ""}
 	if t.Pair == "" {
 		return e, fmt.Errorf("tape %s is blank: there is nothing on it to verify", barcode)
 	}
@@ -202,8 +202,15 @@ func (a *Archiver) expect(ctx context.Context, barcode string, session int64) (v
 		if !s.On[t.Side-1] {
 			continue // its job ended before the catalog was written here: nothing on the tape says what should be there
 		}
+		var records map[int]int64
+		if e.Old {
+			if records, err = a.records(ctx, s.ID); err != nil {
+				return e, err
+			}
+		}
 		e.Sessions = append(e.Sessions, verify.Session{
 			UUID: s.UUID, Number: s.Number, TapeFile: s.Catalog.TapeFile, Record: s.Catalog.Record, MD5: s.Catalog.MD5,
+			Records:     records,
 			CatalogOnly: session != 0 && s.ID != session,
 			Archives:    func() iter.Seq2[*catalog.Archive, error] { return a.Ledger.Entries(ctx, s.ID, t.Side) },
 		})
@@ -212,6 +219,16 @@ func (a *Archiver) expect(ctx context.Context, barcode string, session int64) (v
 		return e, fmt.Errorf("no session on tape %s was closed by a catalog: its job was cut off while it wrote", barcode)
 	}
 	return e, nil
+}
+
+// records are how many each archive of a session takes, by its number.
+func (a *Archiver) records(ctx context.Context, session int64) (map[int]int64, error) {
+	archives, err := a.Ledger.Archives(ctx, session)
+	out := make(map[int]int64, len(archives))
+	for _, p := range archives {
+		out[p.Number] = p.Records
+	}
+	return out, err
 }
 
 // Verification is what a report says to the ledger.
@@ -230,30 +247,4 @@ func Verification(job int64, r *verify.Report) ledger.Verification {
 		v.Copies = append(v.Copies, ledger.CheckedCopy{Item: it.ID, Read: it.Read, Full: it.Full, Bad: it.Bad})
 	}
 	return v
-}
-
-// verifyProgress joins what the tapes' checks tell into one event.
-type verifyProgress struct {
-	events event.Sink
-	mu     sync.Mutex
-	now    event.Progress
-}
-
-func newVerifyProgress(events event.Sink, tapes []*Loaded) *verifyProgress {
-	p := &verifyProgress{events: events, now: event.Progress{Step: string(ledger.Verifying), Began: time.Now()}}
-	for i, l := range tapes[:min(len(tapes), len(p.now.Sides))] {
-		p.now.Sides[i] = event.Side{Barcode: l.Barcode, Drive: l.Drive.Name()}
-	}
-	return p
-}
-
-func (p *verifyProgress) set(side int, read, toRead int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if side >= len(p.now.Sides) {
-		return
-	}
-	p.now.Sides[side].Bytes, p.now.Sides[side].Total = read, toRead
-	p.now.Total = max(p.now.Total, toRead)
-	p.events.Emit(p.now)
 }

@@ -203,11 +203,15 @@ func (s *session) each(ctx context.Context, f func(a *catalog.Archive, records i
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			layout, err := a.Layout()
-			if err != nil {
-				return fmt.Errorf("archive %d of session %d in the ledger: %w", a.Number, s.Number, err)
+			records := s.Records[a.Number]
+			if s.Records == nil {
+				layout, err := a.Layout()
+				if err != nil {
+					return fmt.Errorf("archive %d of session %d in the ledger: %w", a.Number, s.Number, err)
+				}
+				records = layout.Records
 			}
-			if err := f(a, layout.Records); err != nil {
+			if err := f(a, records); err != nil {
 				return err
 			}
 		}

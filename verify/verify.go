@@ -27,6 +27,9 @@ type Expect struct {
 	Pair       string // UUID; empty if not known
 	RecordSize int    // bytes
 	Sessions   []Session
+	// Old says that paper-dump wrote the tape. In place of label and catalogs its only session's catalog, the first record, is
+	// compared; what its archives hold is the ledger's word. An archive's last record may be shorter than the others.
+	Old bool
 }
 
 // Session is one session that should be on the tape; Expect has them in tape order.
@@ -41,6 +44,8 @@ type Session struct {
 	// Archives yields what the ledger says of the session's archives, in tape order. It may be nil when there is no
 	// ledger to compare with. It is called several times, one call at a time for one tape.
 	Archives func() iter.Seq2[*catalog.Archive, error]
+	// Records are how many each archive takes, by its number, where the format does not tell; nil where it does.
+	Records map[int]int64
 }
 
 // Options say how much is read, and who hears of it.
@@ -129,10 +134,13 @@ func (c *check) run(ctx context.Context) error {
 	if c.e.RecordSize < 1 {
 		return errors.New("its record size is not known: was it ever written?")
 	}
-	if foreign, err := c.label(ctx); foreign || err != nil {
+	if c.e.Old {
+		if err := c.old(ctx); err != nil {
+			return err
+		}
+	} else if foreign, err := c.label(ctx); foreign || err != nil {
 		return err
-	}
-	if err := c.catalogs(ctx); err != nil {
+	} else if err := c.catalogs(ctx); err != nil {
 		return err
 	}
 	if !c.proven { // an unreadable label, and no catalog of ours: whatever this is, it is not the tape to judge

@@ -15,6 +15,7 @@ type walk struct {
 	a     *archive
 	wrong func(offset int64, p *part, m Mismatch)
 	md5   hash.Hash
+	parse func(header []byte) (catalog.Entry, int, error)
 
 	next   int   // the member that is under way or comes next
 	at     int64 // how far the bytes passed without a gap
@@ -93,7 +94,7 @@ func (w *walk) take(m *part, from int64, p []byte) {
 }
 
 func (w *walk) checkHeader(m *part) {
-	e, n, err := catalog.ParseHeader(w.header)
+	e, n, err := w.parse(w.header)
 	if err != nil {
 		w.bad(m, Mismatch{Reason: fmt.Sprintf("the member's tar header is unreadable: %v", err)})
 		return

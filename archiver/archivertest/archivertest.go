@@ -82,6 +82,12 @@ func (s *Site) File(name, text string) string {
 	return p
 }
 
+// MkdirAll makes a folder of the host.
+func (s *Site) MkdirAll(name string) {
+	s.T.Helper()
+	s.must(os.MkdirAll(filepath.Join(s.Data, name), 0o755))
+}
+
 // Fill makes a folder of the host with files of all kinds and hostile names.
 func (s *Site) Fill(dir string) {
 	s.T.Helper()

@@ -9,6 +9,7 @@ import (
 	"twintape/archiver"
 	"twintape/internal/catalog"
 	"twintape/internal/ledger"
+	"twintape/internal/paperdump"
 	"twintape/internal/tape"
 )
 
@@ -19,6 +20,7 @@ const mostUnread = 8
 type head struct {
 	l      *archiver.Loaded
 	size   int64 // of a record
+	old    bool  // paper-dump wrote the tape: the last record before a filemark may be shorter
 	at     int64 // block at which the drive stands; negative where unknown
 	unread int   // records in a row that could not be read
 }
@@ -36,6 +38,10 @@ func (h *head) read(ctx context.Context, block int64, buf []byte) (why, tapeErr 
 	if err == nil {
 		n, err = h.l.Drive.ReadRecord(ctx, buf)
 		h.at = block + 1
+	}
+	if err == nil && h.old && int64(n) < h.size {
+		clear(buf[n:]) // if a member should have its data there, its MD5 tells
+		n = int(h.size)
 	}
 	if err == nil && int64(n) != h.size {
 		err = &tapeError{fmt.Errorf("record %d has %d bytes, not %d", block, n, h.size)}
@@ -74,25 +80,37 @@ func (h *head) moveTo(ctx context.Context, block int64, buf []byte) error {
 	return nil
 }
 
-// identify makes sure that the tape is the one that the ledger means, and returns the size of its records.
-func identify(ctx context.Context, book *ledger.Ledger, l *archiver.Loaded) (recordSize int64, err error) {
+// identify makes sure that the tape is the one that the ledger means, and returns what reads it.
+func identify(ctx context.Context, book *ledger.Ledger, l *archiver.Loaded) (head, error) {
+	h := head{l: l, at: -1}
 	t, err := book.Tape(ctx, l.Barcode)
 	if err != nil {
-		return 0, err
+		return h, err
 	}
+	h.size, h.old = int64(t.RecordSize), t.WrittenBy != ""
 	buf := make([]byte, max(t.RecordSize, catalog.DefaultRecordSize))
 	n, err := l.Drive.ReadRecord(ctx, buf)
 	if err != nil {
-		return 0, fmt.Errorf("the label of tape %s cannot be read: %w", l.Barcode, err)
+		return h, fmt.Errorf("the label of tape %s cannot be read: %w", l.Barcode, err)
+	}
+	if h.old {
+		c, err := paperdump.ParseCatalog(buf[:n])
+		if err == nil && c.Pair() != t.Pair {
+			err = fmt.Errorf("its catalog is of pair %s, in the ledger the tape is of %s", c.Pair(), t.Pair)
+		}
+		if err != nil {
+			return h, fmt.Errorf("the cartridge with barcode %s is not the one that paper-dump wrote: %w: it is not read", l.Barcode, err)
+		}
+		return h, nil
 	}
 	label, err := catalog.ParseLabel(buf[:n])
 	if err != nil {
-		return 0, fmt.Errorf("tape %s does not begin with a label of ours: %w", l.Barcode, err)
+		return h, fmt.Errorf("tape %s does not begin with a label of ours: %w", l.Barcode, err)
 	}
 	if label.Tape != t.UUID || label.Barcode != t.Barcode {
-		return 0, fmt.Errorf("the cartridge with barcode %s is labelled %s, UUID %s, but the ledger says UUID %s: it is not read", l.Barcode, label.Barcode, label.Tape, t.UUID)
+		return h, fmt.Errorf("the cartridge with barcode %s is labelled %s, UUID %s, but the ledger says UUID %s: it is not read", l.Barcode, label.Barcode, label.Tape, t.UUID)
 	}
-	return int64(t.RecordSize), nil
+	return h, nil
 }
 
 // doubt records that a tape did not give back what was written. Items of which no copy is good any more wait to be archived

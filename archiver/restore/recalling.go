@@ -76,13 +76,13 @@ func (r *Recaller) visit(lib tape.Library, barcode, whose string) {
 		}
 		r.Info("tape " + barcode + " is back in its slot")
 	}()
-	size, err := identify(r.life, r.Ledger, l)
+	from, err := identify(r.life, r.Ledger, l)
 	if err != nil {
 		r.giveUp(barcode, err)
 		return
 	}
 	r.Info(fmt.Sprintf("tape %s is loaded in %s for %s", barcode, l.Drive.Name(), whose))
-	v := newRecalling(r, l, size)
+	v := newRecalling(r, from)
 	for r.life.Err() == nil {
 		q, elsewhere := r.pick(barcode, v.at)
 		switch {
@@ -149,10 +149,10 @@ type recalling struct {
 	last int64       // its block; negative if there is none
 }
 
-func newRecalling(r *Recaller, l *archiver.Loaded, size int64) *recalling {
-	v := &recalling{Recaller: r, head: head{l: l, size: size, at: -1}, free: make(chan []byte, buffers), kept: make([]byte, size), last: -1}
+func newRecalling(r *Recaller, from head) *recalling {
+	v := &recalling{Recaller: r, head: from, free: make(chan []byte, buffers), kept: make([]byte, from.size), last: -1}
 	for range buffers {
-		v.free <- make([]byte, size)
+		v.free <- make([]byte, from.size)
 	}
 	return v
 }

@@ -324,13 +324,13 @@ func (r *run) tape(ctx context.Context, v *visitTo, side, drive int) (err error)
 		defer r.moving.Unlock()
 		err = errors.Join(err, r.PutBack(context.WithoutCancel(ctx), l, 0))
 	}()
-	size, err := identify(ctx, r.Ledger, l)
+	from, err := identify(ctx, r.Ledger, l)
 	if err != nil {
 		all(err)
 		return ctx.Err()
 	}
-	v.inOrder(l.Medium, size)
-	rd := &reading{run: r, head: head{l: l, at: -1, size: size}, side: side}
+	v.inOrder(l.Medium, from.size)
+	rd := &reading{run: r, head: from, side: side}
 	for _, t := range []**target{&rd.target, &rd.linker} {
 		if *t, err = openTarget(r.To, r.Overwrite, &r.temps, r.lack); err != nil {
 			return fmt.Errorf("restore to %s: %w", r.To, err)

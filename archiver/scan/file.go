@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"twintape/internal/digest"
+	"twintape/internal/paperdump"
 	"twintape/internal/tape"
 )
 
@@ -25,11 +27,46 @@ type tapeFile struct {
 	mark bool   // the filemark was passed
 	err  error  // how it ended
 
+	loose *lengths          // of records of any length; nil if all fill buf
+	heard func(bytes int64) // hears how many bytes were read; nil if nobody does
+	told  time.Time         // when it did
+
 	skip   bool   // records that cannot be read become zeros
 	lost   int    // how many did
 	crcs   []byte // with keep, CRC32C of the records, little-endian
 	keep   bool
 	failed error // what kept the drive from reading
+}
+
+// lengths is what is kept of records that may have any length. Those that cannot be read count as what most have.
+type lengths struct {
+	most   int   // bytes that records have, as far as is known
+	first  int   // of the first record that was read; 0 if none was
+	last   int   // of the last one
+	uneven int64 // block of a record behind a shorter or longer one than the first; 0 if there is none
+	bytes  int64 // of all
+	lost   []paperdump.Range
+}
+
+// pass notes a record that has n bytes, 0 if it cannot be read, and returns how many it counts for.
+func (l *lengths) pass(block int64, n int) int {
+	if l.last != 0 && l.last != l.first && l.uneven == 0 {
+		l.uneven = block
+	}
+	if n == 0 {
+		n = l.most
+		if l.first != 0 {
+			n = l.first
+		}
+		l.lost = append(l.lost, paperdump.Range{From: l.bytes, To: l.bytes + int64(n)})
+	} else {
+		l.last = n
+		if l.first == 0 {
+			l.first = n
+		}
+	}
+	l.bytes += int64(n)
+	return n
 }
 
 // open begins to read a tape file at a block, where the drive is moved to. The error may be tape.ErrEndOfData.
@@ -62,7 +99,7 @@ func (f *tapeFile) fill() error {
 		return io.EOF
 	case errors.Is(err, tape.ErrEndOfData):
 		return errEnds
-	case errors.Is(err, tape.ErrShortBuffer), err == nil && n != len(f.buf):
+	case errors.Is(err, tape.ErrShortBuffer), err == nil && n != len(f.buf) && f.loose == nil:
 		return fmt.Errorf("record %d has not %d bytes", f.next-1, len(f.buf))
 	case err != nil:
 		err = fmt.Errorf("record %d: %w", f.next-1, err)
@@ -81,12 +118,26 @@ func (f *tapeFile) fill() error {
 			return err
 		}
 		clear(f.buf)
+		n = 0
 	}
 	f.rest = f.buf
+	if f.loose != nil {
+		f.rest = f.buf[:f.loose.pass(f.next-1, n)]
+		f.hear()
+		return nil
+	}
 	if f.keep {
 		f.crcs = binary.LittleEndian.AppendUint32(f.crcs, digest.CRC32C(f.buf))
 	}
 	return nil
+}
+
+// hear tells every so often how much was read.
+func (f *tapeFile) hear() {
+	if now := time.Now(); f.heard != nil && now.Sub(f.told) > 500*time.Millisecond {
+		f.told = now
+		f.heard(f.loose.bytes)
+	}
 }
 
 // mostLost is how many records of one tape file may be unreadable: each costs the drive's minutes of retries.

@@ -26,6 +26,7 @@ import (
 	"twintape/internal/catalog"
 	"twintape/internal/event"
 	"twintape/internal/ledger"
+	"twintape/internal/paperdump"
 	"twintape/internal/tape"
 )
 
@@ -42,7 +43,11 @@ type Report struct {
 	Blank   bool           // nothing is on it
 	Notes   []string       // what is damaged, or was not looked at
 	Added   ledger.Rebuilt // zero if nothing was taken in
-	Err     error          // why nothing was
+	// WrittenBy is the program that wrote the tape; empty for twintape.
+	WrittenBy string
+	// Lacking tells that such a tape does not give back all that it should hold; Notes say what.
+	Lacking bool
+	Err     error // why nothing was
 }
 
 // Tapes scans the tapes that patterns over barcodes name, and calls done for each as it is finished, by one goroutine at a
@@ -105,9 +110,10 @@ func together(ctx context.Context, a *archiver.Archiver, barcodes []string, o Op
 	}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	for _, l := range loaded {
+	p := archiver.NewProgress("scanning", a.Events, loaded)
+	for i, l := range loaded {
 		wg.Go(func() {
-			r := tapeIn(ctx, a, l, o)
+			r := tapeIn(ctx, a, l, o, func(read int64) { p.Set(i, read, max(l.Medium.Capacity-l.Medium.Remaining, read)) })
 			r.Err = errors.Join(r.Err, l.PutAway(context.WithoutCancel(ctx), a.Library))
 			mu.Lock()
 			defer mu.Unlock()
@@ -118,17 +124,20 @@ func together(ctx context.Context, a *archiver.Archiver, barcodes []string, o Op
 	return ctx.Err()
 }
 
-// tapeIn scans a loaded tape and takes in what it holds.
-func tapeIn(ctx context.Context, a *archiver.Archiver, l *archiver.Loaded, o Options) *Report {
-	s := &scan{d: l.Drive, r: &Report{Barcode: l.Barcode}, scratch: a.Scratch, events: a.Events}
+// tapeIn scans a loaded tape and takes in what it holds. Progress hears how many bytes were read, if that may take long.
+func tapeIn(ctx context.Context, a *archiver.Archiver, l *archiver.Loaded, o Options, progress func(read int64)) *Report {
+	s := &scan{d: l.Drive, r: &Report{Barcode: l.Barcode}, scratch: a.Scratch, events: a.Events, progress: progress}
 	defer s.close()
 	s.r.Err = s.find(ctx, o)
 	if s.r.Err != nil || s.r.Label.Tape == "" {
 		return s.r
 	}
 	found := ledger.Scanned{
-		Label: s.r.Label, Side: side(a.Sides, l.Barcode), Serial: l.Medium.Serial, Capacity: l.Medium.Capacity,
+		Label: s.r.Label, WrittenBy: s.r.WrittenBy, Side: side(a.Sides, l.Barcode), Serial: l.Medium.Serial, Capacity: l.Medium.Capacity,
 		Deep: o.Deep, Fingerprint: archiver.Fingerprint,
+	}
+	if s.found != nil {
+		found.Sessions = append(found.Sessions, s.found.session())
 	}
 	for _, f := range s.sessions {
 		found.Sessions = append(found.Sessions, ledger.ScannedSession{Head: f.head, Catalog: f.place, End: f.end, Archives: f.archives()})
@@ -156,6 +165,10 @@ type scan struct {
 	sessions []*session // in tape order
 	gaps     []gap      // what belongs to none of them, in tape order
 	last     int64      // where the last tape file begins that was seen from the front
+
+	old      *paperdump.Catalog // of a tape of paper-dump; else nil
+	found    *archives          // on such a tape
+	progress func(read int64)
 }
 
 // session is a session that was found.
@@ -184,8 +197,14 @@ func (s *scan) note(format string, args ...any) {
 
 // find finds out what is on the tape.
 func (s *scan) find(ctx context.Context, o Options) error {
-	if err := s.label(ctx); err != nil || s.r.Label.Tape == "" {
+	if err := s.label(ctx); err != nil {
 		return err
+	}
+	if s.old != nil {
+		return s.readOld(ctx)
+	}
+	if s.r.Label.Tape == "" {
+		return nil
 	}
 	found, err := s.fromEnd(ctx)
 	if err == nil && !found {
@@ -278,5 +297,8 @@ func (f *session) close() {
 func (s *scan) close() {
 	for _, f := range s.sessions {
 		f.close()
+	}
+	if s.found != nil {
+		s.found.file.Close() // it has no name any more
 	}
 }

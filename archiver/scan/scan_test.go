@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -481,19 +482,21 @@ func TestForeign(t *testing.T) {
 		n := []byte{byte(size), byte(size >> 8), byte(size >> 16), 0}
 		return slices.Concat(n, b, n, []byte{0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff})
 	}
+	tar, err := exec.Command("tar", "-cf", "-", "-C", s.Data, "again/visdata").Output()
+	must(t, err)
 	lose(t, s, "second.db")
 	own, err := os.ReadFile(filepath.Join(s.Tapes, "PAPR2001.tap"))
 	must(t, err)
 	for what, image := range map[string][]byte{
-		"blank":                             nil,
-		"an LTFS volume":                    record("VOL1000001              LTFS", 80),
-		`an ANSI labelled volume "BACKUP"`:  record("VOL1BACKUP", 80),
-		"a tar archive":                     record(strings.Repeat("x", 257)+"ustar\x0000", 10240),
-		"a tape of paper-dump":              record("## Paper dump catalog:7 (version: 2)", 32768),
-		"data of another program":           record("hello", 512),
-		"records of more than":              record("large", 2<<20),
-		"a volume label of twintape's that": bytes.Replace(slices.Clone(own), []byte("twin: PAPR1001"), []byte("twin: PAPR1002"), 1),
-		"a filemark at its beginning":       {0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff},
+		"blank":          nil,
+		"an LTFS volume": record("VOL1000001              LTFS", 80),
+		`a tape with an ANSI label (VOL1), volume "BACKUP"`: record("VOL1BACKUP", 80),
+		"a tar archive that begins with \"again/visdata\"":  record(string(tar), len(tar)),
+		"whose catalog cannot be read":                      record("## Paper dump catalog:7 (version: 2)", 32768),
+		"data of an unknown kind":                           record("hello", 512),
+		"records of more than":                              record("large", 2<<20),
+		"a volume label of twintape's that":                 bytes.Replace(slices.Clone(own), []byte("twin: PAPR1001"), []byte("twin: PAPR1002"), 1),
+		"a filemark, as a tape that was erased by hand":     {0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff},
 	} {
 		must(t, os.WriteFile(filepath.Join(s.Tapes, "PAPR1001.tap"), image, 0o644))
 		for _, r := range reports(t, s, scan.Options{Deep: true}, "PAPR1001") {

@@ -64,6 +64,9 @@ func Copy(ctx context.Context, a *archiver.Archiver, source, target string, o Op
 	if c.source, err = a.Ledger.Tape(ctx, source); err != nil {
 		return nil, err
 	}
+	if c.source.WrittenBy != "" {
+		return nil, fmt.Errorf("%s wrote tape %s, and twintape makes no new twin of such a tape: `twintape restore` what it holds, and archive it anew", c.source.WrittenBy, source)
+	}
 	if c.other, err = a.Ledger.Twin(ctx, source); err != nil {
 		return nil, err
 	}

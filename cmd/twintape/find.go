@@ -47,14 +47,14 @@ func newFindCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			recordSizes := make(map[string]int) // by barcode
+			tapes := make(map[string]ledger.Tape) // by barcode
 			for f, err := range l.Find(ctx, w) {
 				if err != nil {
 					return withCode(err)
 				}
 				var how []recipe
 				if commands && f.Entry.Header > 0 {
-					if how, err = a.recipes(ctx, l, recordSizes, f); err != nil {
+					if how, err = a.recipes(ctx, l, tapes, f); err != nil {
 						return err
 					}
 				}
@@ -116,21 +116,21 @@ func onHost(host, pattern string) string {
 }
 
 // recipes are the ways to a member from each good copy.
-func (a *app) recipes(ctx context.Context, l *ledger.Ledger, recordSizes map[string]int, f ledger.Found) ([]recipe, error) {
+func (a *app) recipes(ctx context.Context, l *ledger.Ledger, tapes map[string]ledger.Tape, f ledger.Found) ([]recipe, error) {
 	var out []recipe
 	for _, c := range f.Item.Copies {
 		if c.Bad != "" {
 			continue
 		}
-		if recordSizes[c.Barcode] == 0 {
+		if tapes[c.Barcode].ID == 0 {
 			t, err := l.Tape(ctx, c.Barcode)
 			if err != nil {
 				return nil, err
 			}
-			recordSizes[c.Barcode] = t.RecordSize
+			tapes[c.Barcode] = t
 		}
 		image := filepath.Join(a.cfg.Library.Dir, c.Barcode+".tap")
-		out = append(out, newRecipe(f.Entry, c, recordSizes[c.Barcode], image))
+		out = append(out, newRecipe(f.Entry, c, tapes[c.Barcode], image))
 	}
 	return out, nil
 }
@@ -161,7 +161,9 @@ func printFound(out io.Writer, f ledger.Found, how []recipe) error {
 	if len(how) > 0 {
 		r := how[0] // twins are alike
 		fmt.Fprintf(out, "  # with %s or its twin in a drive:\n  %s\n", r.Barcode, strings.Join(r.Drive, "\n  "))
-		fmt.Fprintf(out, "  # from the file of the virtual cartridge:\n  %s\n", r.Image)
+		if r.Image != "" {
+			fmt.Fprintf(out, "  # from the file of the virtual cartridge:\n  %s\n", r.Image)
+		}
 		if r.Check != "" {
 			fmt.Fprintf(out, "  # check it:\n  %s\n", r.Check)
 		}

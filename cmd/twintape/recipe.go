@@ -13,16 +13,23 @@ import (
 type recipe struct {
 	Barcode string   `json:"barcode"`
 	Drive   []string `json:"drive"`           // command lines for the tape in /dev/nst0
-	Image   string   `json:"image"`           // command line for the file of a virtual cartridge
+	Image   string   `json:"image,omitempty"` // command line for the file of a virtual cartridge; empty where records differ in length
 	Check   string   `json:"check,omitempty"` // command line that compares the md5; empty unless a good file
 }
 
 const tarBlock = 512
 
-func newRecipe(e catalog.Entry, c ledger.Copy, recordSize int, image string) recipe {
+// plainNames lets tar make host/path of what paper-dump calls paper.PID.N/host:/path.
+const plainNames = ` --transform='s,^paper\.[0-9]*\.[0-9]*/\([^/:]*\):/,\1/,'`
+
+func newRecipe(e catalog.Entry, c ledger.Copy, t ledger.Tape, image string) recipe {
+	recordSize := t.RecordSize
 	length := int64(e.Header) + (e.Size+tarBlock-1)/tarBlock*tarBlock
 	records := (int64(e.Offset) + length + int64(recordSize) - 1) / int64(recordSize)
 	member := fmt.Sprintf("tail -c +%d | head -c %d | tar -xpf -", e.Offset+1, length)
+	if t.WrittenBy != "" {
+		member += plainNames
+	}
 
 	// In an image a length of 4 bytes stands before and behind each record, and a filemark takes 4 bytes.
 	framed := int64(recordSize) + 8
@@ -38,6 +45,9 @@ func newRecipe(e catalog.Entry, c ledger.Copy, recordSize int, image string) rec
 		},
 		Image: fmt.Sprintf("tail -c +%d %s | head -c %d | split -b %d --filter='tail -c +5 | head -c -4; :' | %s",
 			start+1, shellQuote(image), records*framed, framed, member),
+	}
+	if t.WrittenBy != "" { // what lies before may have shorter records
+		r.Image = ""
 	}
 	if !e.MD5.IsZero() {
 		one := catalog.Archive{Items: []catalog.Item{{Entries: []catalog.Entry{e}}}}

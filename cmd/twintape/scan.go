@@ -22,9 +22,11 @@ func newScanCommand(a *app) *cobra.Command {
 		Long: "scan reads labels and catalogs of tapes, minutes for each, and brings tapes, pairs, sessions, archives, items and\n" +
 			"their members' checksums into the ledger, which it makes if there is none. What the ledger knows already is compared\n" +
 			"and left as it is; every difference is told. Copies come back unverified. With --deep archives that belong to no\n" +
-			"readable catalog are read from their beginning to their end. A BARCODE may be a pattern such as 'PAPR*', over the\n" +
-			"cartridges in the library. Nothing is written to any tape.\n\n" +
-			"Exit codes: 0 all were taken in; 1 one was not; 4 a tape and the ledger do not agree.",
+			"readable catalog are read from their beginning to their end. A tape of paper-dump, whose catalog has neither members\n" +
+			"nor places, is always read from its beginning to its end, which takes as long as a full check. A BARCODE may be a\n" +
+			"pattern such as 'PAPR*', over the cartridges in the library. Nothing is written to any tape.\n\n" +
+			"Exit codes: 0 all were taken in; 1 one was not; 4 a tape and the ledger do not agree, or a tape of paper-dump does not\n" +
+			"give back all that it should hold.",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
@@ -38,10 +40,11 @@ func newScanCommand(a *app) *cobra.Command {
 			face := newFace(a.log, cmd.ErrOrStderr())
 			ar.Events = face
 			var failed, printing error
-			differ := false
+			differ, lacking := false, false
 			err = scan.Tapes(ctx, ar, args, o, func(r *scan.Report) {
 				failed = errors.Join(failed, failure(r))
-				differ = differ || len(r.Added.Differences) > 0
+				lacking = lacking || r.Lacking
+				differ = differ || !r.Lacking && len(r.Added.Differences) > 0
 				printing = errors.Join(printing, a.printScan(cmd.OutOrStdout(), r))
 			})
 			face.Close()
@@ -50,6 +53,9 @@ func newScanCommand(a *app) *cobra.Command {
 			}
 			if differ {
 				return exitcode.With(exitcode.Mismatch, errors.New("tapes and ledger do not agree: the ledger was left as it is where they differ; see above"))
+			}
+			if lacking {
+				return exitcode.With(exitcode.Mismatch, errors.New("a tape does not give back all that it should hold; see above. What it gives back whole is in the ledger"))
 			}
 			return nil
 		},
@@ -84,7 +90,11 @@ func (a *app) printScan(out io.Writer, r *scan.Report) error {
 	case r.Err != nil:
 		fmt.Fprintf(out, "%s: not taken in\n", r.Barcode)
 	default:
-		fmt.Fprintf(out, "%s: twin of %s, side %d; new in the ledger: %s, %s, %s, %d copies\n", r.Barcode, r.Label.Twin, n.Side,
+		what := "twin of " + r.Label.Twin
+		if r.WrittenBy != "" {
+			what = fmt.Sprintf("written by %s %s", r.WrittenBy, date(r.Label.Created))
+		}
+		fmt.Fprintf(out, "%s: %s, side %d; new in the ledger: %s, %s, %s, %d copies\n", r.Barcode, what, n.Side,
 			count(n.Sessions, "session"), count(n.Archives, "archive"), count(n.Items, "item"), n.Copies)
 	}
 	if n.Replaced != "" {
@@ -108,6 +118,9 @@ func scanJSON(r *scan.Report) map[string]any {
 	if r.Label.Tape != "" {
 		line["uuid"], line["pair"], line["twin"] = r.Label.Tape, r.Label.Pair, r.Label.Twin
 		line["added"] = map[string]any{"sessions": n.Sessions, "archives": n.Archives, "items": n.Items, "copies": n.Copies}
+	}
+	if r.WrittenBy != "" {
+		line["written_by"], line["lacking"] = r.WrittenBy, r.Lacking
 	}
 	if r.Foreign != "" {
 		line["foreign"] = r.Foreign

@@ -65,6 +65,9 @@ func newTapesCommand(a *app) *cobra.Command {
 // tapeNote is what there is to say of a tape beside its state.
 func tapeNote(t ledger.Tape) string {
 	var notes []string
+	if t.WrittenBy != "" {
+		notes = append(notes, "written by "+t.WrittenBy)
+	}
 	if t.Why != "" {
 		notes = append(notes, t.Why)
 	}
@@ -82,6 +85,9 @@ func tapeJSON(t ledger.Tape) map[string]any {
 	if t.Pair != "" {
 		line["uuid"], line["pair"], line["side"], line["record_size"] = t.UUID, t.Pair, t.Side, t.RecordSize
 		line["written"] = t.Written.UTC().Format(time.RFC3339)
+	}
+	if t.WrittenBy != "" {
+		line["written_by"] = t.WrittenBy
 	}
 	if t.Serial != "" {
 		line["serial"] = t.Serial

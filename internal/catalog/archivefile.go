@@ -144,7 +144,7 @@ func (a *Archive) readMember(r io.Reader, e *Entry) error {
 		return fmt.Errorf("%w: the tar header of %s:%s stands where the manifest has %s:%s", ErrFormat,
 			clip(h.Host), printable(clip(h.Path)), e.Host, printable(clip(e.Path)))
 	}
-	if err := h.check(); err != nil {
+	if err := h.Check(); err != nil {
 		return fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	*e = h

@@ -35,7 +35,7 @@ func (it *Item) Cost(recordSize int) (archive, catalog int64, err error) {
 	lines += digits // of the count of members
 	for i := range it.Entries {
 		e := it.Entries[i]
-		if err := e.check(); err != nil {
+		if err := e.Check(); err != nil {
 			return 0, 0, err
 		}
 		e.MD5, e.Bad, e.Place = wideMD5, strings.Repeat(`"`, maxMemberReason), widePlace

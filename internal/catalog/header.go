@@ -28,7 +28,7 @@ var (
 // the metadata alone. A zero MTime is written as 1970. The error is an *EntryError if the member has what tar tools
 // cannot carry.
 func Header(e *Entry) ([]byte, error) {
-	if err := e.check(); err != nil {
+	if err := e.Check(); err != nil {
 		return nil, err
 	}
 	var b bytes.Buffer
@@ -40,7 +40,7 @@ func Header(e *Entry) ([]byte, error) {
 
 // headerSize returns the length of Header(e) without keeping it.
 func headerSize(e *Entry) (int, error) {
-	if err := e.check(); err != nil {
+	if err := e.Check(); err != nil {
 		return 0, err
 	}
 	var n counter
@@ -108,7 +108,7 @@ func ParseHeader(b []byte) (Entry, int, error) {
 	if err != nil {
 		return Entry{}, 0, err
 	}
-	if err := e.check(); err != nil {
+	if err := e.Check(); err != nil {
 		return Entry{}, 0, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	e.Header = n

@@ -170,7 +170,7 @@ func (a *Archive) pieces(p *pieces) error {
 		return err
 	}
 	for e := range a.onTape() {
-		if err := e.check(); err != nil {
+		if err := e.Check(); err != nil {
 			return err
 		}
 		if err := writeHeader(p, e); err != nil {

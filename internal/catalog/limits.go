@@ -32,8 +32,8 @@ func (e *Entry) refuse(format string, args ...any) error {
 	return &EntryError{Host: e.Host, Path: e.Path, Reason: fmt.Sprintf(format, args...)}
 }
 
-// check tells what of a member's metadata tar tools or the catalog cannot carry.
-func (e *Entry) check() error {
+// Check tells what of a member's metadata tar tools or the catalog cannot carry: the error is an *EntryError.
+func (e *Entry) Check() error {
 	if err := checkHost(e.Host); err != nil {
 		return e.refuse("%v", err)
 	}
@@ -75,6 +75,14 @@ func (e *Entry) check() error {
 		}
 	}
 	return nil
+}
+
+// CheckName tells whether tar tools and the catalog can carry a path of a host.
+func CheckName(host, path string) error {
+	if err := checkHost(host); err != nil {
+		return err
+	}
+	return checkPath(host, path)
 }
 
 func checkHost(host string) error {

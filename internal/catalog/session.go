@@ -70,7 +70,7 @@ func (s *Session) checkArchive(a *Archive, records int64, last *span) error {
 		it := &a.Items[i]
 		for j := range it.Entries {
 			e := &it.Entries[j]
-			if err := e.check(); err != nil {
+			if err := e.Check(); err != nil {
 				return fmt.Errorf("%w: %w", ErrFormat, err)
 			}
 			if e.Type == File && e.MD5.IsZero() && e.Bad == "" && it.Bad == "" {

@@ -12,20 +12,20 @@ var rules = map[string]rule{
 		"the command line wires everything"},
 
 	"archiver": {[]string{"archiver/plan", "archiver/stream", "internal/catalog", "internal/digest", "internal/event", "internal/ledger",
-		"internal/lock", "internal/tape", "sources", "verify"},
+		"internal/lock", "internal/paperdump", "internal/tape", "sources", "verify"},
 		"the job brings its parts together; it knows drives and hosts as interfaces only, so that it runs the same on every kind"},
 	"archiver/archivertest": {[]string{"archiver", "internal/event", "internal/ledger", "internal/tape/virtual", "sources", "sources/local"}, "a small site, for any test"},
-	"archiver/restore": {[]string{"archiver", "internal/catalog", "internal/digest", "internal/event", "internal/ledger", "internal/lock", "internal/stage",
+	"archiver/restore": {[]string{"archiver", "internal/catalog", "internal/digest", "internal/event", "internal/ledger", "internal/lock", "internal/paperdump", "internal/stage",
 		"internal/tape"},
 		"what comes back is read by the loads and the ledger of the job, and is no part of it"},
-	"archiver/scan": {[]string{"archiver", "internal/catalog", "internal/digest", "internal/event", "internal/ledger", "internal/tape"},
+	"archiver/scan": {[]string{"archiver", "internal/catalog", "internal/digest", "internal/event", "internal/ledger", "internal/paperdump", "internal/tape"},
 		"what tapes hold comes into the ledger by the loads of the job, whoever wrote it"},
 	"archiver/twin": {[]string{"archiver", "internal/catalog", "internal/digest", "internal/event", "internal/ledger", "internal/tape", "verify"},
 		"a new twin is read and written by the loads of the job, and judged as any tape"},
 	"archiver/plan":   {[]string{"internal/catalog"}, "a plan is computed from sizes alone, so it can be tested without hosts, tapes or a ledger"},
 	"archiver/stream": {[]string{"internal/catalog", "internal/digest", "internal/event", "internal/tape", "sources"}, "bytes pass from hosts to drives; what is recorded of it is the job's matter"},
 
-	"verify": {[]string{"internal/catalog", "internal/digest", "internal/event", "internal/tape"},
+	"verify": {[]string{"internal/catalog", "internal/digest", "internal/event", "internal/paperdump", "internal/tape"},
 		"who checks a tape shares nothing with who wrote it but the format"},
 
 	"fsmount": {[]string{"sources"}, "the mount is a face of the namespace, beside the job and apart from it"},
@@ -67,6 +67,7 @@ var rules = map[string]rule{
 	"internal/lock":                 {nil, "the kernel's locks"},
 	"internal/mycnf":                {nil, "an option file, whoever reads it"},
 	"internal/model":                {[]string{"internal/ledger"}, "it shares the table of steps with the ledger, and nothing with the archiver"},
+	"internal/paperdump":            {[]string{"internal/catalog", "internal/digest"}, "a tape format of others, apart from what is done with it"},
 	"internal/observation":          {[]string{"internal/digest"}, "made-up input is made apart from what reads it"},
 	"internal/observation/generate": {[]string{"internal/observation"}, "a command around the generator"},
 }
@@ -99,6 +100,6 @@ var apart = []struct {
 }
 
 // pure are packages without input and output of their own: they may not import ioPackages.
-var pure = []string{"archiver/plan", "internal/catalog", "internal/digest"}
+var pure = []string{"archiver/plan", "internal/catalog", "internal/digest", "internal/paperdump"}
 
 var ioPackages = []string{"net", "os", "os/exec", "syscall", "golang.org/x/sys/unix"}

@@ -95,6 +95,7 @@ type copiedItem struct {
 	id      int64
 	host    string
 	path    string
+	version int
 	archive int64
 	number  int   // of the archive
 	first   int64 // seq of its first member, the item itself
@@ -102,14 +103,14 @@ type copiedItem struct {
 
 func scanCopiedItem(rows *sql.Rows) (it copiedItem, err error) {
 	var path []byte
-	err = rows.Scan(&it.id, &it.host, &path, &it.archive, &it.number, &it.first)
+	err = rows.Scan(&it.id, &it.host, &path, &it.version, &it.archive, &it.number, &it.first)
 	it.path = string(path)
 	return it, err
 }
 
 // copiedItems returns items that fit the conditions, the latest first.
 func (l *Ledger) copiedItems(ctx context.Context, where string, args ...any) ([]copiedItem, error) {
-	return collect(ctx, l.read, scanCopiedItem, `SELECT DISTINCT i.id, i.host, i.path, a.id, a.number, ai.first_member
+	return collect(ctx, l.read, scanCopiedItem, `SELECT DISTINCT i.id, i.host, i.path, i.version, a.id, a.number, ai.first_member
 		FROM items i JOIN copies c ON c.item = i.id AND c.damaged = 0
 		JOIN archives a ON a.id = c.archive JOIN archive_items ai ON ai.item = i.id AND ai.archive = c.archive
 		WHERE `+where+" ORDER BY i.id DESC", args...)
@@ -130,14 +131,27 @@ func (l *Ledger) covering(ctx context.Context, barcode, host, p string) ([]copie
 	return latest(slices.DeleteFunc(all, func(it copiedItem) bool { return it.host != host })), err
 }
 
-// latest leaves one item of each path, the first.
+// latest leaves the latest version of each path.
 func latest(all []copiedItem) []copiedItem {
-	seen := make(map[string]bool)
+	last := make(map[string]int)
+	for _, it := range all {
+		last[it.path] = max(last[it.path], it.version)
+	}
 	return slices.DeleteFunc(all, func(it copiedItem) bool {
-		again := seen[it.path]
-		seen[it.path] = true
-		return again
+		older := it.version < last[it.path]
+		last[it.path] = max(last[it.path], it.version+1) // once only
+		return older
 	})
+}
+
+// versions keeps of items that are the entries of a directory those of the latest version.
+type versions map[string]int
+
+// add takes the next item with a path, and tells whether it is to be kept so far.
+func (v versions) add(p string, version int) bool {
+	later := version > v[p]
+	v[p] = max(v[p], version)
+	return later
 }
 
 // member finds an item's member by its name below the item.
@@ -261,27 +275,28 @@ func (l *Ledger) tapeEntries(ctx context.Context, barcode, host, dir string, fir
 		return nil, err
 	}
 	condition, on := copied(barcode)
-	query := "SELECT i.id, i.path FROM items i WHERE i.host = ? AND i.path >= ? AND i.path < ? AND " + condition
+	query := "SELECT i.id, i.version, i.path FROM items i WHERE i.host = ? AND i.path >= ? AND i.path < ? AND " + condition
 	args = append(args, on...)
 	if n > fewItems { // most may be on other tapes
-		query = `SELECT i.id, i.path FROM tapes t CROSS JOIN copies c ON c.tape = t.id CROSS JOIN items i ON i.id = c.item
+		query = `SELECT i.id, i.version, i.path FROM tapes t CROSS JOIN copies c ON c.tape = t.id CROSS JOIN items i ON i.id = c.item
 			WHERE i.host = ? AND i.path >= ? AND i.path < ? AND c.damaged = 0 AND t.barcode = ?`
 	}
 	entries = make(map[string]int64)
-	return entries, l.passItems(ctx, func(id int64, p string) bool {
+	of := make(versions)
+	return entries, l.passItems(ctx, func(id int64, version int, p string) bool {
 		switch name, _, deeper := strings.Cut(p[len(below(dir)):], "/"); {
 		case name == "": // the directory itself
 		case deeper:
 			entries[below(dir)+name] = max(entries[below(dir)+name], 0)
-		default:
-			entries[p] = max(entries[p], id)
+		case of.add(p, version):
+			entries[p] = id
 		}
 		return !first || len(entries) == 0
 	}, query, args...)
 }
 
-// passItems gives id and path of the rows of a query to f until that returns false.
-func (l *Ledger) passItems(ctx context.Context, f func(id int64, p string) bool, query string, args ...any) error {
+// passItems gives id, version and path of the rows of a query to f until that returns false.
+func (l *Ledger) passItems(ctx context.Context, f func(id int64, version int, p string) bool, query string, args ...any) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	rows, err := l.read.QueryContext(ctx, query, args...)
@@ -292,11 +307,12 @@ func (l *Ledger) passItems(ctx context.Context, f func(id int64, p string) bool,
 	defer cancel() // before the rows are closed: what was not asked for is not read
 	for rows.Next() {
 		var id int64
+		var version int
 		var p []byte
-		if err := rows.Scan(&id, &p); err != nil {
+		if err := rows.Scan(&id, &version, &p); err != nil {
 			return err
 		}
-		if !f(id, string(p)) {
+		if !f(id, version, string(p)) {
 			return nil
 		}
 	}

@@ -203,10 +203,10 @@ func (l *Ledger) inFolder(ctx context.Context, host, dir string) (entries map[st
 		return nil, err
 	}
 	paths := make(map[int64]string)
-	if err := l.passItems(ctx, func(id int64, p string) bool {
+	if err := l.passItems(ctx, func(id int64, _ int, p string) bool {
 		paths[id] = p
 		return true
-	}, "SELECT id, path FROM folders WHERE parent = ?", id); err != nil {
+	}, "SELECT id, 0, path FROM folders WHERE parent = ?", id); err != nil {
 		return nil, err
 	}
 	lead, err := l.leading(ctx, slices.Collect(maps.Keys(paths)))
@@ -217,10 +217,11 @@ func (l *Ledger) inFolder(ctx context.Context, host, dir string) (entries map[st
 	for id := range lead {
 		entries[paths[id]] = 0
 	}
-	return entries, l.passItems(ctx, func(id int64, p string) bool {
-		if p != dir { // / lies in itself
-			entries[p] = max(entries[p], id)
+	of := make(versions)
+	return entries, l.passItems(ctx, func(id int64, version int, p string) bool {
+		if p != dir && of.add(p, version) { // / lies in itself
+			entries[p] = id
 		}
 		return true
-	}, "SELECT i.id, i.path FROM items i WHERE i.folder = ? AND "+undamaged, id)
+	}, "SELECT i.id, i.version, i.path FROM items i WHERE i.folder = ? AND "+undamaged, id)
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // OpenPairs returns the pairs that take a further session, by side, ordered by the barcode of the first: both tapes hold the
-// same, every session is closed on both, neither failed, neither is full, and no job holds them. A pair without any session
+// same, every session is closed on both, neither failed, neither is full, twintape wrote them, and no job holds them. A pair without any session
 // is to be begun anew.
 func (l *Ledger) OpenPairs(ctx context.Context) ([][2]Tape, error) {
 	tapes, err := l.Tapes(ctx)
@@ -62,6 +62,8 @@ func closed(ctx context.Context, q querier, pair [2]Tape) (string, error) {
 			return fmt.Sprintf("%s is %s", t.Barcode, t.State), nil
 		case t.Side != side+1:
 			return fmt.Sprintf("%s is the tape of side %d", t.Barcode, t.Side), nil
+		case t.WrittenBy != "":
+			return t.WrittenBy + " wrote it", nil
 		case t.Full:
 			return "it is full", nil
 		case t.Diverged:

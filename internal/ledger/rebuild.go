@@ -13,12 +13,13 @@ import (
 
 // Scanned is what was read of one tape.
 type Scanned struct {
-	Label    catalog.Label
-	Side     int              // 1 or 2 as the barcode says; 0 if it does not tell
-	Serial   string           // of the medium; empty where not readable
-	Capacity int64            // native bytes; 0 where unknown
-	Sessions []ScannedSession // in tape order
-	Deep     bool             // sessions without a catalog were looked for
+	Label     catalog.Label    // what stands for it, if another program wrote the tape
+	WrittenBy string           // that program; empty for twintape
+	Side      int              // 1 or 2 as the barcode says; 0 if it does not tell
+	Serial    string           // of the medium; empty where not readable
+	Capacity  int64            // native bytes; 0 where unknown
+	Sessions  []ScannedSession // in tape order
+	Deep      bool             // sessions without a catalog were looked for
 	// Fingerprint is what the queue tells an item's versions by.
 	Fingerprint func(*catalog.Item) catalog.MD5
 }
@@ -175,8 +176,8 @@ func (b *rebuilding) findPair(ctx context.Context) error {
 	err := b.tx.QueryRowContext(ctx, "SELECT id, record_size FROM pairs WHERE uuid = ?", b.s.Label.Pair).Scan(&b.pair, &size)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		b.pair, err = insert(ctx, b.tx, "INSERT INTO pairs (uuid, record_size, created) VALUES (?, ?, ?)",
-			b.s.Label.Pair, b.s.Label.RecordSize, nanos(b.s.Label.Created))
+		b.pair, err = insert(ctx, b.tx, "INSERT INTO pairs (uuid, record_size, created, written_by) VALUES (?, ?, ?, ?)",
+			b.s.Label.Pair, b.s.Label.RecordSize, nanos(b.s.Label.Created), b.s.WrittenBy)
 		return err
 	case err == nil && size != b.s.Label.RecordSize:
 		return b.contradiction("its records have %d bytes, those of its pair %s %d in the ledger", b.s.Label.RecordSize, b.s.Label.Pair, size)
@@ -192,13 +193,16 @@ func (b *rebuilding) findSide(ctx context.Context) error {
 	}
 	label := b.s.Label
 	side := b.s.Side
-	if side == 0 {
+	if b.s.WrittenBy != "" && len(others) == 1 && others[0].Side == side {
+		side = 3 - side // it has no sides; neither was made in the other's place
+	}
+	if side == 0 || b.s.WrittenBy != "" && len(others) == 2 {
 		switch {
 		case len(others) == 1:
 			side = 3 - others[0].Side
 		case len(others) == 2: // neither twin of a pair's names tells which it replaced
 			return b.contradiction("its pair %s has two tapes, and its barcode does not tell in whose place it belongs", label.Pair)
-		case label.Barcode > label.Twin:
+		case label.Twin != "" && label.Barcode > label.Twin:
 			side = 2
 		default:
 			side = 1

@@ -15,11 +15,11 @@ import (
 func (b *rebuilding) copies(ctx context.Context, archive int64, a ScannedArchive, s *ScannedSession, flush int64) error {
 	for seq := range a.Items {
 		it := &a.Items[seq]
-		if reasonOf(*it) != "" {
-			continue
-		}
 		if why := a.Damaged[seq]; why != "" {
 			b.differ("item %s has no copy on this tape: %s", spell(it.Host, it.Path), why)
+			continue
+		}
+		if reasonOf(*it) != "" {
 			continue
 		}
 		item, err := b.item(ctx, archive, seq, it, s)
@@ -134,11 +134,15 @@ func (b *rebuilding) addItem(ctx context.Context, id int64, it *catalog.Item, s 
 		n  int
 	}
 	hash := pathHash(it.Host, it.Path)
+	order := "id"
+	if b.s.WrittenBy != "" { // its numbers were not this ledger's
+		order = "queued, id"
+	}
 	versions := func() ([]version, error) {
 		return collect(ctx, b.tx, func(rows *sql.Rows) (v version, err error) {
 			err = rows.Scan(&v.id, &v.n)
 			return v, err
-		}, "SELECT id, version FROM items WHERE path_hash = ? ORDER BY id", hash)
+		}, "SELECT id, version FROM items WHERE path_hash = ? ORDER BY "+order, hash)
 	}
 	all, err := versions()
 	if err != nil {
@@ -164,7 +168,7 @@ func (b *rebuilding) addItem(ctx context.Context, id int64, it *catalog.Item, s 
 		return 0, err
 	}
 	b.r.Items++
-	if len(all) == 0 || id > all[len(all)-1].id {
+	if len(all) == 0 || b.s.WrittenBy == "" && id > all[len(all)-1].id {
 		return id, nil
 	}
 	if all, err = versions(); err != nil {

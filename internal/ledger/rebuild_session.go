@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"twintape/internal/catalog"
 )
@@ -37,6 +38,11 @@ func (b *rebuilding) session(ctx context.Context, s *ScannedSession) error {
 		case ok && !p.Flushed:
 			b.differ("archive %d is on the tape, in the ledger it is only planned", a.Number)
 			continue
+		case ok && b.s.WrittenBy != "":
+			var same bool
+			if a, same, err = b.mergeArchive(ctx, p, a, s); err == nil && !same {
+				continue
+			}
 		case ok && known.renew:
 			err = b.renewArchive(ctx, id, a, s)
 		case ok:
@@ -125,7 +131,8 @@ func (b *rebuilding) findSession(ctx context.Context, s *ScannedSession) (*joine
 		return nil, err
 	}
 	open := rebuilt && k.Closed.IsZero() // what the job of another gave up is not to come back
-	return &joined{Session: k, grows: open, renew: open && closes}, nil
+	// What another program calls its catalog does not say which archives its twin could still give.
+	return &joined{Session: k, grows: open || b.s.WrittenBy != "", renew: open && closes}, nil
 }
 
 func (b *rebuilding) addSession(ctx context.Context, s *ScannedSession) (Session, error) {
@@ -234,7 +241,7 @@ func (b *rebuilding) addCRCs(ctx context.Context, id int64, a ScannedArchive) er
 	return err
 }
 
-// renewArchive lets a catalog say what an archive holds that was rebuilt without one.
+// renewArchive lets a catalog, or a twin that gives back more, say what an archive holds that was rebuilt without.
 func (b *rebuilding) renewArchive(ctx context.Context, id int64, a ScannedArchive, s *ScannedSession) error {
 	type row struct {
 		seq        int
@@ -268,10 +275,11 @@ func (b *rebuilding) renewArchive(ctx context.Context, id int64, a ScannedArchiv
 		if !r.item.Valid {
 			continue
 		}
-		if r.seq >= len(a.Items) || a.Items[r.seq].Host != r.host || a.Items[r.seq].Path != r.path {
+		seq := slices.IndexFunc(a.Items, func(it catalog.Item) bool { return it.Host == r.host && it.Path == r.path })
+		if seq < 0 || seq != r.seq && b.s.WrittenBy == "" {
 			return fmt.Errorf("its catalog does not have %s where the archive has it", spell(r.host, r.path))
 		}
-		it := &a.Items[r.seq]
+		it := &a.Items[seq]
 		if reasonOf(*it) != "" {
 			if _, err := exec(ctx, b.tx, "DELETE FROM copies WHERE item = ? AND archive = ?", r.item.Int64, id); err != nil {
 				return err
@@ -280,7 +288,7 @@ func (b *rebuilding) renewArchive(ctx context.Context, id int64, a ScannedArchiv
 				return err
 			}
 		}
-		if _, err := exec(ctx, b.tx, "UPDATE archive_items SET item = ? WHERE archive = ? AND seq = ?", r.item.Int64, id, r.seq); err != nil {
+		if _, err := exec(ctx, b.tx, "UPDATE archive_items SET item = ? WHERE archive = ? AND seq = ?", r.item.Int64, id, seq); err != nil {
 			return err
 		}
 		if err := b.look(ctx, r.item.Int64, it); err != nil {

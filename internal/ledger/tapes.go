@@ -12,7 +12,7 @@ import (
 // What a tape holds follows from its own flushes: it ends where the last of them was. Twins that end in different places, or
 // of whose sessions one has more, have diverged.
 const tapeQuery = `
-SELECT t.id, t.barcode, t.uuid, COALESCE(p.uuid, ''), t.side, t.twin, t.state, t.why, COALESCE(p.record_size, 0), t.capacity,
+SELECT t.id, t.barcode, t.uuid, COALESCE(p.uuid, ''), t.side, t.twin, t.state, t.why, COALESCE(p.record_size, 0), COALESCE(p.written_by, ''), t.capacity,
   COALESCE(p.record_size, 0) * (
     (SELECT COALESCE(SUM(a.records), 0) FROM archives a WHERE a.flushed <> 0 AND a.session IN (SELECT s.id FROM sessions s WHERE s.pair = t.pair)
       AND a.record + a.records < (SELECT COALESCE(MAX(f.tape_position), 0) FROM flushes f WHERE f.session = a.session AND f.tape = t.id))
@@ -26,7 +26,7 @@ SELECT t.id, t.barcode, t.uuid, COALESCE(p.uuid, ''), t.side, t.twin, t.state, t
 FROM tapes t LEFT JOIN pairs p ON p.id = t.pair LEFT JOIN claims cl ON cl.kind = 'tape' AND cl.target = t.id`
 
 func scanTape(rows *sql.Rows) (t Tape, err error) {
-	err = rows.Scan(&t.ID, &t.Barcode, &t.UUID, &t.Pair, &t.Side, &t.Twin, &t.State, &t.Why, &t.RecordSize, &t.Capacity, &t.Used,
+	err = rows.Scan(&t.ID, &t.Barcode, &t.UUID, &t.Pair, &t.Side, &t.Twin, &t.State, &t.Why, &t.RecordSize, &t.WrittenBy, &t.Capacity, &t.Used,
 		&t.Full, &t.Diverged, &t.Serial, instant{&t.Added}, instant{&t.Written}, &t.Recycled, &t.Job, &t.Overwrite)
 	return t, err
 }

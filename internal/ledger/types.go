@@ -53,6 +53,7 @@ type Tape struct {
 	State      TapeState
 	Why        string // it is in this state; empty where that is plain
 	RecordSize int    // bytes; 0 while blank
+	WrittenBy  string // the program that wrote its pair; empty for twintape, or while blank
 	Capacity   int64  // native bytes; 0 where unknown
 	Used       int64  // bytes of flushed archives and closing catalogs on this very tape
 	Full       bool   // its pair took what it could

@@ -45,6 +45,9 @@ func (t *Tree) made(ctx context.Context, barcode, name string) (made, error) {
 	if tape.Pair == "" {
 		return m, fs.ErrNotExist
 	}
+	if tape.WrittenBy != "" && name != sumsName { // neither is on it
+		return m, fs.ErrNotExist
+	}
 	m.mtime = tape.Written
 	if name == labelName {
 		record, err := tape.Label().Encode()
