@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"time"
 
 	"twintape/internal/digest"
-	"twintape/internal/paperdump"
 	"twintape/internal/tape"
 )
 
@@ -27,46 +25,13 @@ type tapeFile struct {
 	mark bool   // the filemark was passed
 	err  error  // how it ended
 
-	loose *lengths          // of records of any length; nil if all fill buf
-	heard func(bytes int64) // hears how many bytes were read; nil if nobody does
-	told  time.Time         // when it did
+	loose *lengths // of records of any length; nil if all fill buf
 
 	skip   bool   // records that cannot be read become zeros
 	lost   int    // how many did
 	crcs   []byte // with keep, CRC32C of the records, little-endian
 	keep   bool
 	failed error // what kept the drive from reading
-}
-
-// lengths is what is kept of records that may have any length. Those that cannot be read count as what most have.
-type lengths struct {
-	most   int   // bytes that records have, as far as is known
-	first  int   // of the first record that was read; 0 if none was
-	last   int   // of the last one
-	uneven int64 // block of a record behind a shorter or longer one than the first; 0 if there is none
-	bytes  int64 // of all
-	lost   []paperdump.Range
-}
-
-// pass notes a record that has n bytes, 0 if it cannot be read, and returns how many it counts for.
-func (l *lengths) pass(block int64, n int) int {
-	if l.last != 0 && l.last != l.first && l.uneven == 0 {
-		l.uneven = block
-	}
-	if n == 0 {
-		n = l.most
-		if l.first != 0 {
-			n = l.first
-		}
-		l.lost = append(l.lost, paperdump.Range{From: l.bytes, To: l.bytes + int64(n)})
-	} else {
-		l.last = n
-		if l.first == 0 {
-			l.first = n
-		}
-	}
-	l.bytes += int64(n)
-	return n
 }
 
 // open begins to read a tape file at a block, where the drive is moved to. The error may be tape.ErrEndOfData.
@@ -91,6 +56,9 @@ func (f *tapeFile) Read(p []byte) (int, error) {
 
 // fill reads one record.
 func (f *tapeFile) fill() error {
+	if f.loose != nil {
+		return f.fillLoose()
+	}
 	n, err := f.d.ReadRecord(f.ctx, f.buf)
 	f.next++
 	switch {
@@ -99,45 +67,39 @@ func (f *tapeFile) fill() error {
 		return io.EOF
 	case errors.Is(err, tape.ErrEndOfData):
 		return errEnds
-	case errors.Is(err, tape.ErrShortBuffer), err == nil && n != len(f.buf) && f.loose == nil:
+	case errors.Is(err, tape.ErrShortBuffer), err == nil && n != len(f.buf):
 		return fmt.Errorf("record %d has not %d bytes", f.next-1, len(f.buf))
 	case err != nil:
-		err = fmt.Errorf("record %d: %w", f.next-1, err)
-		if blamesDrive(f.ctx, err) {
-			f.failed = err
+		if err = f.unreadable(err); f.failed != nil || errors.Is(err, errEnds) {
 			return err
-		}
-		// A drive that can still move has a damaged medium.
-		if then := f.d.Locate(f.ctx, f.next); errors.Is(then, tape.ErrEndOfData) {
-			return errEnds
-		} else if then != nil {
-			f.failed = fmt.Errorf("%w; then %w", err, then)
-			return f.failed
 		}
 		if f.lost++; !f.skip || f.lost > mostLost {
 			return err
 		}
 		clear(f.buf)
-		n = 0
 	}
 	f.rest = f.buf
-	if f.loose != nil {
-		f.rest = f.buf[:f.loose.pass(f.next-1, n)]
-		f.hear()
-		return nil
-	}
 	if f.keep {
 		f.crcs = binary.LittleEndian.AppendUint32(f.crcs, digest.CRC32C(f.buf))
 	}
 	return nil
 }
 
-// hear tells every so often how much was read.
-func (f *tapeFile) hear() {
-	if now := time.Now(); f.heard != nil && now.Sub(f.told) > 500*time.Millisecond {
-		f.told = now
-		f.heard(f.loose.bytes)
+// unreadable says what to make of a record that could not be read, and moves behind it. The error is errEnds if nothing is there.
+func (f *tapeFile) unreadable(err error) error {
+	err = fmt.Errorf("record %d: %w", f.next-1, err)
+	if blamesDrive(f.ctx, err) {
+		f.failed = err
+		return err
 	}
+	// A drive that can still move has a damaged medium.
+	if then := f.d.Locate(f.ctx, f.next); errors.Is(then, tape.ErrEndOfData) {
+		return errEnds
+	} else if then != nil {
+		f.failed = fmt.Errorf("%w; then %w", err, then)
+		return f.failed
+	}
+	return err
 }
 
 // mostLost is how many records of one tape file may be unreadable: each costs the drive's minutes of retries.

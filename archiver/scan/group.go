@@ -84,6 +84,9 @@ func group(a *paperdump.Archive, c *paperdump.Catalog, lost []paperdump.Range) [
 		it.judge()
 	}
 	g.doubt(append(lost, a.Gaps...))
+	for _, it := range all {
+		it.compare()
+	}
 	return all
 }
 
@@ -118,10 +121,9 @@ func (g *grouping) itemOf(m *paperdump.Member) (at place, ok bool) {
 	return at, ok
 }
 
-// judge compares an item with itself and with the catalog.
+// judge looks whether an item's members make one.
 func (it *oldItem) judge() {
 	seen := make(map[string]bool)
-	var of *paperdump.Member // that the catalog's MD5 is of
 	for _, m := range it.members {
 		switch {
 		case m.Cut:
@@ -132,6 +134,13 @@ func (it *oldItem) judge() {
 			it.bad("%s is another name of %s, which is not in it", place{m.Host, m.Path}, place{m.Host, m.Link})
 		}
 		seen[m.Path] = true
+	}
+}
+
+// compare compares an item with its line of the catalog.
+func (it *oldItem) compare() {
+	var of *paperdump.Member // that the MD5 is of
+	for _, m := range it.members {
 		if m.Type == catalog.File && (m.Path == it.path || m.Path == path.Join(it.path, data)) {
 			of = m
 		}

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"time"
 
-	"twintape/archiver"
 	"twintape/internal/catalog"
 	"twintape/internal/event"
 	"twintape/internal/ledger"
@@ -91,7 +90,7 @@ func (s *scan) oldFiles(ctx context.Context) (size int, err error) {
 			err = openErr
 			break
 		}
-		in.heard = func(bytes int64) { s.progress(read + bytes) }
+		in.loose.heard = func(bytes int64) { s.progress(read + bytes) }
 		var a *oldArchive
 		var ended error
 		a, ended, err = s.oldArchive(in, block, n)
@@ -134,13 +133,6 @@ func (s *scan) behindOldCatalog(ctx context.Context) (int64, error) {
 	return in.next, err
 }
 
-func (s *scan) openLoose(ctx context.Context, block int64, size int) (*tapeFile, error) {
-	if err := s.d.Locate(ctx, block); err != nil {
-		return nil, fmt.Errorf("locating record %d: %w", block, err)
-	}
-	return &tapeFile{ctx: ctx, d: s.d, buf: make([]byte, archiver.LongestRecord), next: block, skip: true, loose: &lengths{most: size}}, nil
-}
-
 // oldArchive reads one tape file; it is nil if there is no archive in it. ended is why none follows it, err why the tape
 // cannot be read on.
 func (s *scan) oldArchive(in *tapeFile, block int64, number int) (_ *oldArchive, ended, err error) {
@@ -160,7 +152,8 @@ func (s *scan) oldArchive(in *tapeFile, block int64, number int) (_ *oldArchive,
 		}
 		torn = "the tape ends inside it"
 	case err != nil:
-		torn = fmt.Sprintf("more than %d of its records cannot be read, and the rest of it was not tried: %v", mostLost, err)
+		torn = fmt.Sprintf("%v; the rest of it was not tried", err)
+		in.lost = 0
 		ended = in.toMark()
 	}
 	l := in.loose
@@ -168,14 +161,19 @@ func (s *scan) oldArchive(in *tapeFile, block int64, number int) (_ *oldArchive,
 	if a.PID == "" {
 		what = fmt.Sprintf("tape file %d", number)
 	}
-	for _, r := range l.lost {
-		s.lacks("%s: record %d cannot be read", what, block+r.From/int64(max(l.first, 1)))
+	for _, r := range runs(l.lost) {
+		first, last := block+r.From/int64(l.of()), block+(r.To-1)/int64(l.of())
+		if first == last {
+			s.lacks("%s: record %d cannot be read", what, first)
+		} else {
+			s.lacks("%s: records %d to %d cannot be read", what, first, last)
+		}
 	}
 	switch {
 	case records == 0:
 		return nil, ended, nil // an empty tape file, as a second filemark makes it
 	case l.uneven != 0:
-		s.lacks("%s is left out: its records have different lengths, which nobody can count with, from record %d on", what, l.uneven-1)
+		s.lacks("%s is left out: its records have different lengths, which nobody can count with, from record %d on", what, l.uneven)
 		return nil, ended, nil
 	case a.PID == "":
 		s.lacks("%s holds no archive of paper-dump's that can be read, and is left out", what)
@@ -213,6 +211,18 @@ func (s *scan) oldArchive(in *tapeFile, block int64, number int) (_ *oldArchive,
 	}
 	s.events.Emit(event.Note{Text: fmt.Sprintf("%s: %s read: %d items", s.r.Barcode, what, len(out.Items))})
 	return out, ended, nil
+}
+
+// runs joins ranges that follow each other.
+func runs(all []paperdump.Range) (out []paperdump.Range) {
+	for _, r := range all {
+		if n := len(out); n > 0 && out[n-1].To == r.From {
+			out[n-1].To = r.To
+			continue
+		}
+		out = append(out, r)
+	}
+	return out
 }
 
 // absent tells of items that the catalog names and no archive holds.

@@ -58,10 +58,11 @@ func (b *rebuilding) mergeArchive(ctx context.Context, p PlannedArchive, a Scann
 	for _, seq := range mine {
 		items, more = append(items, a.Items[seq]), true
 	}
-	// In tape order, and those of which nothing is known to lie there last.
-	slices.SortStableFunc(items, func(x, y catalog.Item) int {
-		return cmp.Or(cmp.Compare(min(len(y.Entries), 1), min(len(x.Entries), 1)), compareFirst(x.Entries, y.Entries), cmp.Compare(x.Path, y.Path))
-	})
+	if more { // in tape order, and those of which nothing is known to lie there last; else as the ledger has them
+		slices.SortFunc(items, func(x, y catalog.Item) int {
+			return cmp.Or(cmp.Compare(min(len(y.Entries), 1), min(len(x.Entries), 1)), compareFirst(x.Entries, y.Entries), cmp.Compare(x.Host, y.Host), cmp.Compare(x.Path, y.Path))
+		})
+	}
 	merged := *known
 	merged.Items = items
 	out := ScannedArchive{Archive: &merged, Records: max(a.Records, p.Records), Damaged: make(map[int]string)}

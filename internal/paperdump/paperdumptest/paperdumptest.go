@@ -4,11 +4,13 @@ package paperdumptest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -23,6 +25,8 @@ type Dump struct {
 	Unlisted []string          // items that the catalog lacks
 	Missing  []string          // items that only the catalog has, in archive 0
 	Twins    [2]string         // barcodes, for the catalog's lines; they need not be there
+	Cut      map[int]int64     // inner tars that were cut after so many bytes, by archive
+	Names    map[int]string    // sed's s command for the members' names of an archive
 	Scratch  string            // a folder
 }
 
@@ -48,7 +52,7 @@ func (d *Dump) Records() ([][]byte, error) {
 			if err != nil {
 				return nil, err
 			}
-			if !contains(d.Unlisted, item) {
+			if !slices.Contains(d.Unlisted, item) {
 				line(index, n, item, sum)
 			}
 			index++
@@ -74,15 +78,6 @@ func (d *Dump) Records() ([][]byte, error) {
 	return records, nil
 }
 
-func contains(all []string, one string) bool {
-	for _, s := range all {
-		if s == one {
-			return true
-		}
-	}
-	return false
-}
-
 // archive makes a tape file with tar.
 func (d *Dump) archive(n int, items []string) ([]byte, error) {
 	work, err := os.MkdirTemp(d.Scratch, "dump-")
@@ -100,7 +95,7 @@ func (d *Dump) archive(n int, items []string) ([]byte, error) {
 		}
 	}
 	list := ""
-	args := []string{"-C", work, "--format=gnu", "-cf", filepath.Join(work, name+".tar"), "--"}
+	args := []string{"-C", work, "--format=gnu", "-P", "--transform=" + cmp.Or(d.Names[n], "s,^$,,"), "-cf", filepath.Join(work, name+".tar"), "--"}
 	for _, item := range items {
 		list += item + "\n"
 		args = append(args, name+"/"+item)
@@ -110,6 +105,11 @@ func (d *Dump) archive(n int, items []string) ([]byte, error) {
 	}
 	if out, err := exec.Command("tar", args...).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("tar: %w: %s", err, out)
+	}
+	if size := d.Cut[n]; size > 0 {
+		if err := os.Truncate(filepath.Join(work, name+".tar"), size); err != nil {
+			return nil, err
+		}
 	}
 	out, err := exec.Command("tar", "-C", work, "-c", "-b", "1", "-f", "-", ".file_list", name+".tar").Output()
 	if err != nil {
@@ -148,10 +148,8 @@ func Image(records [][]byte, unreadable ...int) []byte {
 			continue
 		}
 		length := uint32(len(r))
-		for _, u := range unreadable {
-			if u == block {
-				length |= 8 << 28
-			}
+		if slices.Contains(unreadable, block) {
+			length |= 8 << 28
 		}
 		word(length)
 		b.Write(r)
