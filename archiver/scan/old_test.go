@@ -522,7 +522,7 @@ func TestOldIsOld(t *testing.T) {
 	owner, err := archiver.ThisProcess()
 	must(t, err)
 	var foreign *archiver.ForeignError
-	if _, err := s.A.Run(t.Context(), owner, nil); !errors.As(err, &foreign) || foreign.Barcode != "PAPR1002" || !strings.Contains(err.Error(), "a volume of paper-dump") {
+	if _, err := s.A.Run(t.Context(), owner, nil); !errors.As(err, &foreign) || !strings.Contains(err.Error(), "a volume of paper-dump") {
 		t.Errorf("a job says %v", err)
 	}
 }
