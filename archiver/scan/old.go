@@ -209,7 +209,7 @@ func (s *scan) oldArchive(in *tapeFile, block int64, number int) (_ *oldArchive,
 		}
 		out.Items = append(out.Items, it.item())
 	}
-	s.events.Emit(event.Note{Text: fmt.Sprintf("%s: %s read: %d items", s.r.Barcode, what, len(out.Items))})
+	s.events.Emit(event.Note{Text: fmt.Sprintf("%s: %s read (items: %d)", s.r.Barcode, what, len(out.Items))})
 	return out, ended, nil
 }
 

@@ -7,20 +7,23 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"twintape/internal/ledger"
+	"twintape/internal/paperdump/paperdumptest"
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"twintape": func() { os.Exit(run()) }})
 }
 
-// TestScript runs the sessions at the command line in testdata/script. They have two commands more than testscript's own:
+// TestScript runs the sessions at the command line in testdata/script. They have three commands more than testscript's own:
 // "exits N COMMAND..." runs a command and wants that exit code; "fault BARCODE SERIAL" has job 1 see a tape fail in a drive,
-// which virtual drives never do.
+// which virtual drives never do; "paperdump BARCODE[,RECORD...] ITEM..." writes a cartridge of site/library as paper-dump would have, with
+// the items of pot1 in an archive each, and with records that cannot be read.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -34,7 +37,7 @@ func TestScript(t *testing.T) {
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // else each command sleeps for a second at its end
 			return err
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "fault": recordFault},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "fault": recordFault, "paperdump": paperdump},
 	})
 }
 
@@ -47,6 +50,28 @@ func recordFault(ts *testscript.TestScript, neg bool, args []string) {
 	_, err = l.RecordFault(context.Background(), ledger.Fault{Job: 1, Barcode: args[0], Drive: args[1], What: "the drive reports a hardware fault"})
 	ts.Check(err)
 	ts.Check(l.Close())
+}
+
+func paperdump(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: paperdump BARCODE[,RECORD...] ITEM...")
+	}
+	d := paperdumptest.Dump{
+		PID: 4711, Record: 10 << 10, Short: true, Scratch: ts.Getenv("WORK"), Hosts: map[string]string{"pot1": ts.MkAbs("site/data")},
+	}
+	for _, item := range args[1:] {
+		d.Archives = append(d.Archives, []string{item})
+	}
+	records, err := d.Records()
+	ts.Check(err)
+	on := strings.Split(args[0], ",")
+	var unreadable []int
+	for _, n := range on[1:] {
+		block, err := strconv.Atoi(n)
+		ts.Check(err)
+		unreadable = append(unreadable, block)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs("site/library/"+on[0]+".tap"), paperdumptest.Image(records, unreadable...), 0o644))
 }
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {
