@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"cmp"
 	"context"
 	"encoding/gob"
 	"errors"
@@ -69,6 +70,9 @@ func (s *scan) readOld(ctx context.Context) (err error) {
 		return err
 	}
 	s.absent()
+	if len(s.found.numbers) == 0 {
+		return errors.New("it is a tape of paper-dump, and no archive on it can be read: it is not taken in")
+	}
 	s.r.Label = catalog.Label{
 		Tape: c.Tape(s.r.Barcode), Pair: c.Pair(), Barcode: s.r.Barcode, Twin: c.Twin(s.r.Barcode), RecordSize: size, Created: made,
 	}
@@ -80,30 +84,26 @@ func (s *scan) readOld(ctx context.Context) (err error) {
 // oldFiles reads all tape files, and returns the length of the tape's records.
 func (s *scan) oldFiles(ctx context.Context) (size int, err error) {
 	out := gob.NewEncoder(s.found.file)
-	size = paperdump.RecordSize
-	known := false
+	known := false // else size is that of the longest of those that are their archive's only one
 	block, err := s.behindOldCatalog(ctx)
 	read := int64(0)
 	for n := 1; err == nil; n++ {
-		in, openErr := s.openLoose(ctx, block, size)
-		if openErr != nil {
-			err = openErr
+		var in *tapeFile
+		if in, err = s.openLoose(ctx, block, cmp.Or(size, paperdump.RecordSize)); err != nil {
 			break
 		}
 		in.loose.heard = func(bytes int64) { s.progress(read + bytes) }
-		var a *oldArchive
-		var ended error
-		a, ended, err = s.oldArchive(in, block, n)
-		read += in.loose.bytes
+		a, ended, err := s.oldArchive(in, block, n)
 		if err != nil {
 			return 0, err
 		}
-		if a != nil && (!known || size < a.Size && a.Records == 1) && in.loose.first > 0 {
-			size, known = a.Size, known || a.Records > 1
+		read += in.loose.bytes
+		if a != nil && !known && a.Size >= size {
+			size, known = a.Size, a.Records > 1
 		}
 		switch {
 		case a == nil:
-		case a.Records > 1 && a.Size != size:
+		case a.Records > 1 && a.Size != size, a.Size > size:
 			s.lacks("the archive in tape file %d has records of %d bytes, those before it of %d: it is left out", n, a.Size, size)
 		case slices.Contains(s.found.numbers, a.Number):
 			s.lacks("tape file %d has archive %d once more: it is left out", n, a.Number)
@@ -114,7 +114,10 @@ func (s *scan) oldFiles(ctx context.Context) (size int, err error) {
 			}
 			s.found.end = block + a.Records + 1
 		}
-		block, err = in.next, ended
+		if block = in.next; ended != nil {
+			s.r.Lacking = s.r.Lacking || !errors.Is(ended, errEnds)
+			return size, s.over(ended)
+		}
 	}
 	return size, s.over(err)
 }
@@ -136,7 +139,9 @@ func (s *scan) behindOldCatalog(ctx context.Context) (int64, error) {
 // oldArchive reads one tape file; it is nil if there is no archive in it. ended is why none follows it, err why the tape
 // cannot be read on.
 func (s *scan) oldArchive(in *tapeFile, block int64, number int) (_ *oldArchive, ended, err error) {
-	a, err := paperdump.ReadArchive(in)
+	from := in.ahead()
+	a, err := paperdump.ReadArchive(from)
+	from.end()
 	if in.failed != nil {
 		return nil, nil, in.failed
 	}
@@ -176,7 +181,7 @@ func (s *scan) oldArchive(in *tapeFile, block int64, number int) (_ *oldArchive,
 		s.lacks("%s is left out: its records have different lengths, which nobody can count with, from record %d on", what, l.uneven)
 		return nil, ended, nil
 	case a.PID == "":
-		s.lacks("%s holds no archive of paper-dump's that can be read, and is left out", what)
+		s.lacks("%s is left out: no archive of paper-dump's is in it that can be read; %s", what, cmp.Or(torn, "it holds something else"))
 		return nil, ended, nil
 	case a.PID != s.old.PID:
 		s.lacks("%s is of run %s, the catalog of run %s: it is left out", what, a.PID, s.old.PID)

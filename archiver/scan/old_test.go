@@ -326,7 +326,7 @@ func TestOldLacking(t *testing.T) {
 			[]string{"holds pot1:/data/psa2/zen.245662.16691.xx.uv, which the catalog does not name"}},
 		{"torn", nil, func(r [][]byte) [][]byte { return r[:len(r)-6] }, 11,
 			[]string{"archive 2 in tape file 3 is torn: the tape ends inside it", "16693.xx.uv/visdata is cut off"}},
-		{"torn before", nil, func(r [][]byte) [][]byte { return r[:2] }, 0, []string{"16693.xx.uv is in the catalog, in archive 2, and was not found"}},
+		{"torn before", nil, func(r [][]byte) [][]byte { return r[:2] }, -1, []string{"16693.xx.uv is in the catalog, in archive 2, and was not found"}},
 		{"inner tar cut", func(d *paperdumptest.Dump) { d.Cut = map[int]int64{0: 60000} }, nil, 9,
 			[]string{"archive 0 in tape file 1 ends before its time", "is in the catalog, in archive 0, and was not found"}},
 		{"hostile", func(d *paperdumptest.Dump) {
@@ -352,9 +352,9 @@ func TestOldLacking(t *testing.T) {
 				r[i] = bytes.ReplaceAll(r[i], []byte("## Paper dump catalog:4711"), []byte("## Paper dump catalog:4712"))
 			}
 			return r
-		}, 0, []string{"is of run 4711, the catalog of run 4712: it is left out"}},
+		}, -1, []string{"is of run 4711, the catalog of run 4712: it is left out"}},
 		{"not an archive", nil, func(r [][]byte) [][]byte { return slices.Concat(r[:2], [][]byte{[]byte("hello"), nil}, r[2:]) }, 12,
-			[]string{"tape file 1 holds no archive of paper-dump's"}},
+			[]string{"tape file 1 is left out: no archive of paper-dump's is in it that can be read; it holds something else"}},
 		{"much unreadable", func(d *paperdumptest.Dump) { d.Record = 1024 }, nil, 8, []string{"is torn: more than 20 records cannot be read"}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
@@ -377,6 +377,12 @@ func TestOldLacking(t *testing.T) {
 			lose(t, s, "second.db")
 			r := reports(t, s, scan.Options{}, "PAPR2001")[0]
 			text := notes([]*scan.Report{r})
+			if c.items < 0 {
+				if r.Err == nil || !strings.Contains(r.Err.Error(), "no archive on it can be read: it is not taken in") || !strings.Contains(text, c.told[0]) {
+					t.Errorf("%v: %s", r.Err, text)
+				}
+				return
+			}
 			if r.Err != nil || r.Added.Items != c.items || r.Lacking == (c.what == "archive only") {
 				t.Errorf("%+v %v: %s", r.Added, r.Err, text)
 			}
