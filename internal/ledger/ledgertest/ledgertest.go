@@ -55,6 +55,7 @@ func Run(t *testing.T, fresh Fresh) {
 		{"Rebuild", testRebuild},
 		{"RebuildUneven", testRebuildUneven},
 		{"RebuildRefused", testRebuildRefused},
+		{"RebuildMerged", testRebuildMerged},
 		{"Health", testHealth},
 		{"Overwrite", testOverwrite},
 		{"Twins", testTwins},
