@@ -28,6 +28,7 @@ type archives struct {
 	file    *os.File       // oldArchive, one behind the other
 	numbers []int          // that were found
 	seen    map[place]bool // items that were found
+	unnamed int            // items that the catalog does not name
 }
 
 // oldArchive is what is kept of an archive until all were read.
@@ -206,7 +207,9 @@ func (s *scan) oldArchive(in *tapeFile, block int64, number int) (_ *oldArchive,
 		}
 		s.found.seen[at] = true
 		if it.listed == nil && s.old.Cut == "" {
-			s.note("%s holds %s, which the catalog does not name", what, at)
+			if s.found.unnamed++; s.found.unnamed <= mostUnnamed {
+				s.note("%s holds %s, which the catalog does not name", what, at)
+			}
 		}
 		if it.why != "" {
 			s.r.Lacking = true
@@ -230,8 +233,14 @@ func runs(all []paperdump.Range) (out []paperdump.Range) {
 	return out
 }
 
+// mostUnnamed is how many items are told one by one that the catalog does not name.
+const mostUnnamed = 20
+
 // absent tells of items that the catalog names and no archive holds.
 func (s *scan) absent() {
+	if more := s.found.unnamed - mostUnnamed; more > 0 {
+		s.note("%d more items are on the tape that the catalog does not name", more)
+	}
 	for _, it := range s.old.Items {
 		if at := (place{it.Host, it.Path}); !s.found.seen[at] {
 			s.lacks("%s is in the catalog, in archive %d, and was not found on the tape", at, it.Archive)
