@@ -126,6 +126,8 @@ func (it *oldItem) judge() {
 	seen := make(map[string]bool)
 	for _, m := range it.members {
 		switch {
+		case m.Why != "":
+			it.bad("%s is not taken in: %s", place{m.Host, m.Path}, m.Why)
 		case m.Cut:
 			it.bad("%s is cut off", place{m.Host, m.Path})
 		case seen[m.Path]:

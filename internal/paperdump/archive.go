@@ -18,7 +18,7 @@ type Archive struct {
 	Members []Member // in order
 	// Gaps are parts in which headers of members may have stood that cannot be read.
 	Gaps []Range
-	// Refused are members that are not taken in, and why, at most mostRefused; Unlisted counts the rest.
+	// Refused are members whose names cannot be taken in, and why, at most mostRefused; Unlisted counts the rest.
 	Refused  []string
 	Unlisted int
 	Inner    Range // of the inner tar; its To is 0 if its header cannot be read
@@ -29,8 +29,9 @@ type Archive struct {
 // Member is one member of the inner tar. Its entry's place has but the header's length.
 type Member struct {
 	catalog.Entry
-	At  int64 // where its header begins
-	Cut bool  // the tape file, or the inner tar, ends inside its data
+	At  int64  // where its header begins
+	Cut bool   // the tape file, or the inner tar, ends inside its data
+	Why string // nothing but its name can be taken in; empty if it can
 }
 
 // Range are bytes of a tape file, from one to before another.
@@ -190,13 +191,18 @@ func (a *reading) name(m []string) error {
 
 func (a *reading) member(at int64, h header) error {
 	e, err := h.member(a.folder)
-	if err != nil {
+	m := Member{Entry: e, At: at}
+	switch {
+	case err != nil && e.Host == "":
 		if h.Name != a.folder { // it holds the hosts' folders, and is no host's
 			a.refuse(h, err)
 		}
 		return a.skip(padded(h.data()))
+	case err != nil:
+		m.Why = err.Error()
+		m.Entry = catalog.Entry{Host: e.Host, Path: e.Path, Type: catalog.File, Size: h.data(), Place: catalog.Place{Header: h.length}}
+		e = m.Entry
 	}
-	m := Member{Entry: e, At: at}
 	end := m.Range().To
 	if a.Inner.To != 0 && end > a.Inner.To {
 		m.Cut = m.At+int64(m.Header)+m.Size > a.Inner.To
@@ -207,7 +213,7 @@ func (a *reading) member(at int64, h header) error {
 	if n < e.Size {
 		m.Cut = true
 	}
-	if e.Type == catalog.File && !m.Cut {
+	if e.Type == catalog.File && !m.Cut && m.Why == "" {
 		m.MD5 = catalog.MD5(sum.Sum(nil))
 	}
 	a.Members = append(a.Members, m)

@@ -37,8 +37,21 @@ func readHeader(first []byte, r io.Reader) (h header, err error) {
 	return h, err
 }
 
-// data is how many bytes follow the header.
+// sparse tells whether holes of a file were left out, so that nobody knows how much of it follows.
+func (h header) sparse() bool {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return h.Typeflag == tar.TypeGNUSparse
+}
+
+// data is how many bytes follow the header, as far as is known.
 func (h header) data() int64 {
+	if h.sparse() {
+		return 0
+	}
 	switch h.Typeflag {
 	case tar.TypeLink, tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeDir, tar.TypeFifo:
 		return 0
@@ -69,20 +82,19 @@ func ParseHeader(b []byte) (catalog.Entry, int, error) {
 
 var errNames = errors.New("its name is no plain path of a host")
 
-// member makes an entry of a header of a member in the folder that all lie in, whose name ends with a slash.
+// member makes an entry of a header of a member in the folder that all lie in, whose name ends with a slash. With an error, the
+// entry has a host if its name is a good one.
 func (h header) member(folder string) (e catalog.Entry, err error) {
 	if e.Host, e.Path, err = split(h.Name, folder, h.Typeflag == tar.TypeDir); err != nil {
-		return e, err
+		return catalog.Entry{}, err
 	}
 	e.Size, e.Mode, e.MTime, e.User, e.Group = h.Size, uint32(h.Mode), h.ModTime.UTC(), h.Uname, h.Gname
 	e.UID, e.GID, e.Header = uint32(h.Uid), uint32(h.Gid), h.length
 	if h.Mode>>32 != 0 || h.Uid>>32 != 0 || h.Gid>>32 != 0 {
 		return e, fmt.Errorf("%w: mode %d, owner %d:%d", ErrFormat, h.Mode, h.Uid, h.Gid)
 	}
-	for key := range h.PAXRecords {
-		if strings.HasPrefix(key, "GNU.sparse.") {
-			return e, errors.New("it is stored as a sparse file")
-		}
+	if h.sparse() {
+		return e, errors.New("it is stored as a sparse file")
 	}
 	switch h.Typeflag {
 	case tar.TypeReg:

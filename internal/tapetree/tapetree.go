@@ -1,8 +1,8 @@
 // Package tapetree shows what lies on tapes as a tree of files, from the ledger alone: no drive is asked.
 //
 //	/<BARCODE>/<host>/<path>   what is on one tape, as it was when it was archived
-//	/<BARCODE>/.label          the volume label
-//	/<BARCODE>/.catalog.jsonl  the catalogs of its sessions, one behind the other
+//	/<BARCODE>/.label          the volume label, if twintape wrote it
+//	/<BARCODE>/.catalog.jsonl  the catalogs of its sessions, one behind the other; the same
 //	/<BARCODE>/.MD5SUMS        the MD5 of every file on it, for md5sum -c
 //	/all/<host>/<path>         what is on any tape; of several versions the latest
 //

@@ -27,6 +27,7 @@ type Dump struct {
 	Twins    [2]string         // barcodes, for the catalog's lines; they need not be there
 	Cut      map[int]int64     // inner tars that were cut after so many bytes, by archive
 	Names    map[int]string    // sed's s command for the members' names of an archive
+	Sparse   bool              // tar is told to leave holes out
 	Scratch  string            // a folder
 }
 
@@ -95,7 +96,11 @@ func (d *Dump) archive(n int, items []string) ([]byte, error) {
 		}
 	}
 	list := ""
-	args := []string{"-C", work, "--format=gnu", "-P", "--transform=" + cmp.Or(d.Names[n], "s,^$,,"), "-cf", filepath.Join(work, name+".tar"), "--"}
+	args := []string{"-C", work, "--format=gnu", "-P", "--transform=" + cmp.Or(d.Names[n], "s,^$,,"), "-cf", filepath.Join(work, name+".tar")}
+	if d.Sparse {
+		args = append(args, "--sparse")
+	}
+	args = append(args, "--")
 	for _, item := range items {
 		list += item + "\n"
 		args = append(args, name+"/"+item)
