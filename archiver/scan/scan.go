@@ -7,6 +7,9 @@
 // front, each archive's manifest telling how far the next one is at least. With Deep, archives that belong to no readable
 // catalog are read, and count as far as their own checksums are right.
 //
+// A tape of paper-dump, whose catalog tells too little, is read from its beginning to its end; what it gives back whole comes in
+// (old.go, group.go).
+//
 // As many tapes are read at once as there are drives. Memory is bounded by the members of one archive for each.
 package scan
 
