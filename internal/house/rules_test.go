@@ -65,7 +65,7 @@ var rules = map[string]rule{
 	"internal/hold":                    {nil, "a file that any command may look at"},
 	"internal/house":                   {nil, "it only looks"},
 	"internal/lock":                    {nil, "the kernel's locks"},
-	"internal/mycnf":                   {nil, "an option file, whoever reads it"},
+	"internal/mycnf":                   {nil, "an option file, and the server that it names, whoever wants it"},
 	"internal/model":                   {[]string{"internal/ledger"}, "it shares the table of steps with the ledger, and nothing with the archiver"},
 	"internal/paperdump":               {[]string{"internal/catalog", "internal/digest"}, "a tape format of others, apart from what is done with it"},
 	"internal/paperdump/paperdumptest": {nil, "who makes the old tapes shares no code with who reads them"},

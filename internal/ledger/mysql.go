@@ -3,19 +3,13 @@ package ledger
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
-	"syscall"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
 	"github.com/google/uuid"
 	"github.com/pressly/goose/v3"
-	"golang.org/x/sys/unix"
 
 	"twintape/internal/mycnf"
 )
@@ -82,67 +76,13 @@ var settings = []string{
 	fmt.Sprintf("SET SESSION sql_mode = 'TRADITIONAL', innodb_lock_wait_timeout = %d /*M! , idle_write_transaction_timeout = 10, optimizer_switch = 'exists_to_in=off' */", lockWait),
 }
 
-// connector makes connections with the settings.
-type connector struct{ driver.Connector }
-
-func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	conn, err := c.Connector.Connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, s := range settings {
-		if _, err := conn.(driver.ExecerContext).ExecContext(ctx, s, nil); err != nil {
-			return nil, errors.Join(err, conn.Close())
-		}
-	}
-	return conn, nil
-}
-
-// How long a dial may take, and what was sent may go unanswered by the server's machine.
-const (
-	dialTime   = 10 * time.Second
-	silentTime = 45 * time.Second
-)
-
 func connect(c mycnf.Client) (*server, error) {
-	cfg := mysql.NewConfig()
-	cfg.User, cfg.Passwd, cfg.DBName = c.User, c.Password, c.Database
-	cfg.Net, cfg.Addr = c.Address()
-	cfg.Collation = "utf8mb4_bin"
-	cfg.ClientFoundRows = true // an UPDATE counts the rows it is about, as SQLite's does
-	cfg.Logger = silent{}      // errors are returned
-	var err error
-	if cfg.TLS, err = c.TLS(); err != nil {
-		return nil, err
-	}
-	dialer := net.Dialer{
-		Timeout:         dialTime,
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 10 * time.Second, Count: 3},
-		Control: func(network, _ string, raw syscall.RawConn) (err error) {
-			if network == "unix" {
-				return nil
-			}
-			return errors.Join(raw.Control(func(fd uintptr) {
-				err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(silentTime.Milliseconds()))
-			}), err)
-		},
-	}
-	cfg.DialFunc = dialer.DialContext
-	inner, err := mysql.NewConnector(cfg)
+	db, err := c.Open("utf8mb4_bin", settings...)
 	if err != nil {
 		return nil, err
 	}
-	db := sql.OpenDB(connector{inner})
-	// What stands between, and the server, forget connections that idle; a cluster moves them only when they are made anew.
-	db.SetConnMaxLifetime(5 * time.Minute)
-	db.SetConnMaxIdleTime(time.Minute)
-	db.SetMaxIdleConns(4)
 	return &server{db: db}, nil
 }
-
-type silent struct{}
-
-func (silent) Print(...any) {}
 
 // migrate brings the schema up to date, one process at a time.
 func (s *server) migrate(ctx context.Context) (err error) {
@@ -237,10 +177,10 @@ func (s *server) outcome(ctx context.Context, mark string, err error) error {
 	}
 	for p := (patience{told: s.told}); ; {
 		_, askErr := s.db.ExecContext(ctx, "INSERT INTO commits (token, begun) VALUES (?, "+s.now()+")", mark)
-		switch number(askErr) {
-		case duplicateKey:
+		switch mycnf.Number(askErr) {
+		case mycnf.DuplicateKey:
 			return nil
-		case lockTimeout:
+		case mycnf.LockTimeout:
 			continue
 		}
 		if askErr == nil {
@@ -253,61 +193,11 @@ func (s *server) outcome(ctx context.Context, mark string, err error) error {
 	}
 }
 
-// Numbers of the servers' errors.
-const (
-	tooManyConnections = 1040
-	badDatabase        = 1049
-	accessDenied       = 1045
-	dbAccessDenied     = 1044
-	wsrepNotReady      = 1047
-	shutdown           = 1053
-	duplicateKey       = 1062
-	diskFull           = 1021
-	tableFull          = 1114
-	lockTimeout        = 1205
-	deadlock           = 1213
-	readOnly           = 1290
-	killed             = 1927
-	idle               = 4031
-)
-
-func number(err error) uint16 {
-	var e *mysql.MySQLError
-	if errors.As(err, &e) {
-		return e.Number
-	}
-	return 0
-}
-
-func (*server) passing(err error) (again, later bool) {
-	switch number(err) {
-	case deadlock:
-		return true, false
-	case tooManyConnections, wsrepNotReady, shutdown, killed, idle:
-		return true, true
-	}
-	var network *net.OpError
-	lost := errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) ||
-		errors.As(err, &network)
-	return lost, lost
-}
+func (*server) passing(err error) (again, later bool) { return mycnf.Passing(err) }
 
 func (*server) explain(err error) error {
-	switch number(err) {
-	case lockTimeout:
+	if mycnf.Number(err) == mycnf.LockTimeout {
 		return fmt.Errorf("another process has been writing to it for too long; see what runs (`twintape jobs`) and try again: %w", err)
-	case diskFull, tableFull:
-		return fmt.Errorf("its disk is full; make room and try again: %w", err)
-	case readOnly:
-		return fmt.Errorf("the server takes no writes; name the one that does in the credentials file: %w", err)
-	case accessDenied, dbAccessDenied:
-		return fmt.Errorf("the server does not let this user in; look at user and password in the credentials file, and at the user's rights: %w", err)
-	case badDatabase:
-		return fmt.Errorf("the server has no such database; create it, or correct the credentials file: %w", err)
 	}
-	var network *net.OpError
-	if errors.As(err, &network) {
-		return fmt.Errorf("the server does not answer; start it, or correct host, port or socket in the credentials file: %w", err)
-	}
-	return err
+	return mycnf.Explain(err)
 }

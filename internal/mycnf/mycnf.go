@@ -1,5 +1,5 @@
 // Package mycnf reads how to reach a MariaDB or MySQL server from the [client] section of an option file, as their own clients
-// do. No error and no text that it makes holds a password.
+// do, and reaches it. No error and no text that it makes holds a password. What it returns may be used concurrently.
 package mycnf
 
 import (
