@@ -29,6 +29,10 @@ type queueing struct {
 	item     *sql.Stmt
 	expected *sql.Stmt
 	within   *folders
+	missing  *sql.Stmt         // adds an expected MD5 where there is none
+	row      *sql.Stmt         // see bridge
+	forget   *sql.Stmt         // a row
+	removed  *sql.Stmt         // forgets rows that were taken out of the queue
 	folders  map[string]known  // what is known of the folders that hold items
 	taken    map[string]string // the paths of this call that are items
 }
@@ -48,6 +52,11 @@ func newQueueing(ctx context.Context, tx *sql.Tx, again bool) (*queueing, error)
 		{&q.item, `INSERT INTO items (host, path, path_hash, folder, version, bytes, members, fingerprint, queued, error)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '')`},
 		{&q.expected, "INSERT INTO expected_md5s (item, name, md5) VALUES (?, ?, ?)"},
+		{&q.missing, "INSERT INTO expected_md5s (item, name, md5) SELECT i.id, ?, ? FROM items i WHERE i.id = ? AND NOT EXISTS (" +
+			"SELECT 1 FROM expected_md5s x WHERE x.item = i.id AND x.name = ?)"},
+		{&q.row, "INSERT INTO bridged (source_hash, source, path_hash, item) VALUES (?, ?, ?, ?)"},
+		{&q.forget, "DELETE FROM bridged WHERE source_hash = ?"},
+		{&q.removed, "DELETE FROM bridged WHERE path_hash = ? AND item IS NULL"},
 	} {
 		var err error
 		if *s.stmt, err = tx.PrepareContext(ctx, s.query); err != nil {
@@ -100,6 +109,11 @@ func (q *queueing) add(ctx context.Context, items []NewItem) ([]Enqueued, error)
 		out[i].Outcome, out[i].ID, out[i].Other = out[first].Outcome, out[first].ID, out[first].Other
 		if versions[first] > 0 {
 			out[i].Outcome = Waiting
+		}
+	}
+	for i := range out {
+		if err := q.bridge(ctx, &out[i]); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil

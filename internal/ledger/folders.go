@@ -59,7 +59,8 @@ func deleteItems(ctx context.Context, tx *sql.Tx, ids []int64) error {
 		}
 		emptied = append(emptied, holding...)
 		for _, statement := range []string{
-			"UPDATE archive_items SET item = NULL WHERE item", "DELETE FROM copies WHERE item", "DELETE FROM expected_md5s WHERE item", "DELETE FROM items WHERE id",
+			"UPDATE archive_items SET item = NULL WHERE item", "DELETE FROM copies WHERE item", "DELETE FROM expected_md5s WHERE item",
+			"UPDATE bridged SET item = NULL WHERE item", "DELETE FROM items WHERE id",
 		} {
 			if _, err := exec(ctx, tx, statement+in, args...); err != nil {
 				return err

@@ -105,6 +105,9 @@ func (l *Ledger) Recycle(ctx context.Context, barcode, override string) (forgott
 		if err := forgetCopies(ctx, tx, t.ID); err != nil {
 			return err
 		}
+		if err := forgetRows(ctx, tx, last); err != nil {
+			return err
+		}
 		if err := deleteItems(ctx, tx, last); err != nil {
 			return err
 		}

@@ -39,39 +39,44 @@ func (l *Ledger) Enqueue(ctx context.Context, items []NewItem, again bool) ([]En
 }
 
 // Dequeue removes waiting items from the queue and returns them as they were. If one of them is claimed or on tape, none
-// is removed, and the error names it and wraps ErrClaimed or ErrOnTape; for an unknown id it wraps ErrNotFound.
-func (l *Ledger) Dequeue(ctx context.Context, ids []int64) ([]Item, error) {
+// is removed, and the error names it and wraps ErrClaimed or ErrOnTape; for an unknown id it wraps ErrNotFound. Their rows of File
+// stay known, as taken out of the queue.
+func (l *Ledger) Dequeue(ctx context.Context, ids []int64) (removed []Item, err error) {
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
-	var removed []Item
-	err := l.update(ctx, fmt.Sprintf("remove %d items from the queue", len(ids)), func(tx *sql.Tx) error {
-		removed = nil
-		for some := range slices.Chunk(ids, idsAtOnce) {
-			for it, err := range l.selectItems(ctx, tx, "i.id IN ("+marks(len(some))+")", anys(some)...) {
-				switch {
-				case err != nil:
-					return err
-				case it.State == Claimed:
-					return fmt.Errorf("%s is %w (job %d)", spell(it.Host, it.Path), ErrClaimed, it.Job)
-				case it.State != Queued && it.State != Failed:
-					return fmt.Errorf("%s is %w", spell(it.Host, it.Path), ErrOnTape)
-				}
-				removed = append(removed, it)
-			}
-		}
-		if len(removed) < len(ids) {
-			found := make(map[int64]bool)
-			for _, it := range removed {
-				found[it.ID] = true
-			}
-			missing := slices.IndexFunc(ids, func(id int64) bool { return !found[id] })
-			return fmt.Errorf("item %d is %w", ids[missing], ErrNotFound)
-		}
-		return deleteItems(ctx, tx, ids)
+	err = l.update(ctx, fmt.Sprintf("remove %d items from the queue", len(ids)), func(tx *sql.Tx) error {
+		removed, err = l.dequeue(ctx, tx, ids)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return removed, nil
+}
+
+// dequeue is Dequeue of different items.
+func (l *Ledger) dequeue(ctx context.Context, tx *sql.Tx, ids []int64) (removed []Item, err error) {
+	for some := range slices.Chunk(ids, idsAtOnce) {
+		for it, err := range l.selectItems(ctx, tx, "i.id IN ("+marks(len(some))+")", anys(some)...) {
+			switch {
+			case err != nil:
+				return nil, err
+			case it.State == Claimed:
+				return nil, fmt.Errorf("%s is %w (job %d)", spell(it.Host, it.Path), ErrClaimed, it.Job)
+			case it.State != Queued && it.State != Failed:
+				return nil, fmt.Errorf("%s is %w", spell(it.Host, it.Path), ErrOnTape)
+			}
+			removed = append(removed, it)
+		}
+	}
+	if len(removed) < len(ids) {
+		found := make(map[int64]bool)
+		for _, it := range removed {
+			found[it.ID] = true
+		}
+		missing := slices.IndexFunc(ids, func(id int64) bool { return !found[id] })
+		return nil, fmt.Errorf("item %d is %w", ids[missing], ErrNotFound)
+	}
+	return removed, deleteItems(ctx, tx, ids)
 }
 
 // Expected returns the MD5s that an item's members must have, by the member's path below the item; "" is the item itself.

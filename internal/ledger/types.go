@@ -103,6 +103,7 @@ type NewItem struct {
 	Members     int64
 	Fingerprint catalog.MD5
 	Expected    map[string]catalog.MD5 // by the member's path below the item; "" is the item itself, if it is a file
+	Row         string                 // of paper-dump's File, as that spells it, if the item is one
 }
 
 // Outcome is what Enqueue did with an item.

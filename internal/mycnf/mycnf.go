@@ -33,15 +33,20 @@ type Client struct {
 const maxSize = 1 << 20
 
 // Read reads a file that only its owner can read. Relative paths in it are relative to its folder.
-func Read(file string) (Client, error) {
-	c, err := read(file)
+func Read(file string) (Client, error) { return readAs(file, Parse) }
+
+// ReadServer is Read of a file that need not name a database.
+func ReadServer(file string) (Client, error) { return readAs(file, parse) }
+
+func readAs(file string, parse func(string) (Client, error)) (Client, error) {
+	c, err := read(file, parse)
 	if err != nil {
 		return Client{}, fmt.Errorf("credentials file %s: %w", file, err)
 	}
 	return c, nil
 }
 
-func read(file string) (Client, error) {
+func read(file string, parse func(string) (Client, error)) (Client, error) {
 	// What is no regular file is not waited for: opening a pipe would.
 	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) {
@@ -69,7 +74,7 @@ func read(file string) (Client, error) {
 	if err != nil {
 		return Client{}, err
 	}
-	c, err := Parse(string(data))
+	c, err := parse(string(data))
 	if err != nil {
 		return Client{}, err
 	}

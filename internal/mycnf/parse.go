@@ -11,6 +11,18 @@ import (
 // Parse reads an option file's text. Other sections than [client] are passed over; in that, keys that twintape does not know
 // are errors, because one of them may be a misspelt one that it needs.
 func Parse(text string) (Client, error) {
+	c, err := parse(text)
+	if err == nil && c.Database == "" {
+		err = errors.New("[client] has no database: name the one that holds the ledger")
+	}
+	if err != nil {
+		return Client{}, err
+	}
+	return c, nil
+}
+
+// parse is Parse of a text that need not name a database.
+func parse(text string) (Client, error) {
 	var c Client
 	in, found := "", false
 	for n, line := range strings.Split(text, "\n") {
@@ -43,8 +55,6 @@ func Parse(text string) (Client, error) {
 		return Client{}, errors.New("has no [client] section")
 	case c.User == "":
 		return Client{}, errors.New("[client] has no user")
-	case c.Database == "":
-		return Client{}, errors.New("[client] has no database: name the one that holds the ledger")
 	}
 	if c.CA != "" || c.Cert != "" || c.Key != "" || c.VerifyServer {
 		c.SSL = true

@@ -27,6 +27,7 @@ func Run(t *testing.T, fresh Fresh) {
 		{"QueueOutcomes", testQueueOutcomes},
 		{"QueueMany", testQueueMany},
 		{"Dequeue", testDequeue},
+		{"Bridge", testBridge},
 		{"Filter", testFilter},
 		{"HostilePaths", testHostilePaths},
 		{"Jobs", testJobs},
