@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -45,6 +46,11 @@ type rawConfig struct {
 		DeletableAfter string  `toml:"deletable_after"`
 		SwapDrives     *bool   `toml:"swap_drives"`
 	} `toml:"verify"`
+	PaperData struct {
+		Credentials string `toml:"credentials_file"`
+		Files       string `toml:"files_database"`
+		Labels      string `toml:"labels_database"`
+	} `toml:"paperdata"`
 	Mount struct {
 		AllowOther bool     `toml:"allow_other"`
 		AttrTTL    duration `toml:"attr_ttl"`
@@ -87,6 +93,8 @@ func defaults() rawConfig {
 	r.Archive.OnDriveFailure = "stop"
 	r.Verify.Sample = 0.25
 	r.Verify.DeletableAfter = "full"
+	r.PaperData.Files = "paperdata"
+	r.PaperData.Labels = "mtx"
 	r.Mount.AttrTTL = duration(time.Second)
 	r.Mount.CacheSize = 50e9
 	r.Mount.RecallTimeout = duration(30 * time.Minute)
@@ -106,6 +114,7 @@ var known = []string{
 	"host.exports", "host.uid", "host.gid", "host.gids", "host.nfs_port", "host.mount_port",
 	"archive", "archive.archive_size", "archive.record_size", "archive.flush_bytes", "archive.memory", "archive.sides", "archive.on_drive_failure",
 	"verify", "verify.sample", "verify.deletable_after", "verify.swap_drives",
+	"paperdata", "paperdata.credentials_file", "paperdata.files_database", "paperdata.labels_database",
 	"mount", "mount.allow_other", "mount.attr_ttl", "mount.recall", "mount.cache_dir", "mount.cache_size", "mount.recall_timeout",
 }
 
@@ -234,8 +243,28 @@ func (c *checker) config(r *rawConfig, meta toml.MetaData) *Config {
 	if r.Verify.SwapDrives != nil {
 		out.Verify.SwapDrives = *r.Verify.SwapDrives
 	}
+	c.paperData(r, meta, out)
 	c.mount(r, out)
 	return out
+}
+
+// database is a name that stands in a query as it is.
+var database = regexp.MustCompile(`^[0-9A-Za-z_$-]{1,64}$`)
+
+func (c *checker) paperData(r *rawConfig, meta toml.MetaData, out *Config) {
+	if !meta.IsDefined("paperdata") {
+		return
+	}
+	p := &r.PaperData
+	if p.Credentials == "" {
+		c.fault("paperdata.credentials_file", "is missing: name the file whose [client] section says how to reach paper-dump's databases")
+	}
+	for _, d := range [][2]string{{"paperdata.files_database", p.Files}, {"paperdata.labels_database", p.Labels}} {
+		if !database.MatchString(d[1]) {
+			c.fault(d[0], "%q is no name of a database: use up to 64 letters, digits, _, $ and -", d[1])
+		}
+	}
+	out.PaperData = PaperData{Credentials: c.abs(p.Credentials), Files: p.Files, Labels: p.Labels}
 }
 
 func (c *checker) mount(r *rawConfig, out *Config) {

@@ -26,6 +26,8 @@ type Config struct {
 	Archive  Archive
 	Verify   Verify
 	Mount    Mount
+
+	PaperData PaperData
 }
 
 // Ledger says where the ledger is: in a file, or, if Credentials is not empty, in the MariaDB or MySQL that this option file names.
@@ -91,6 +93,13 @@ type Verify struct {
 	Sample         float64
 	DeletableAfter string // "full" or "sample"
 	SwapDrives     bool
+}
+
+// PaperData says how to reach the databases of paper-dump; without Credentials there are none.
+type PaperData struct {
+	Credentials string // option file
+	Files       string // database with table File
+	Labels      string // database with table ids
 }
 
 // Mount says how the namespace is mounted.

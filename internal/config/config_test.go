@@ -178,6 +178,10 @@ func TestFaults(t *testing.T) {
 		{"gids alone", start + host + "source = \"nfs\"\ngids = [1]\n", "host.uid: host pot1: is missing: give uid and gid together"},
 		{"uid", start + host + "source = \"nfs\"\nuid = -1\ngid = 1\n", ":8: host.uid: host pot1: -1 is no number of a user"},
 		{"gids", start + host + "source = \"nfs\"\nuid = 1\ngid = 1\ngids = [0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]\n", ":10: host.gids: host pot1: has 17 groups"},
+		{"paper-dump", start + "[paperdata]\nfiles_database = \"p\"\n", ":5: paperdata.credentials_file: is missing: name the file"},
+		{"paper-dump's files", start + "[paperdata]\ncredentials_file = \"x\"\nfiles_database = \"a`b\"\n", ":7: paperdata.files_database: \"a`b\" is no name"},
+		{"paper-dump's labels", start + "[paperdata]\ncredentials_file = \"x\"\nlabels_database = \"\"\n", ":7: paperdata.labels_database: \"\" is no name"},
+		{"paper-dump's key", start + "[paperdata]\ncredentials_file = \"x\"\nfile_database = \"x\"\n", ":7: paperdata.file_database: there is no such key; the nearest is paperdata.files_database"},
 		{"cache", start + "[mount]\ncache_size = 4096\n", ":6: mount.cache_size: is 4.0 KiB: use at least 1 MiB"},
 		{"recall timeout", start + "[mount]\nrecall_timeout = \"0s\"\n", ":6: mount.recall_timeout: is 0s: use at least"},
 		{"recall", start + "[mount]\nrecal = true\n", ":6: mount.recal: there is no such key; the nearest is mount.recall"},
@@ -240,6 +244,22 @@ func TestFaults(t *testing.T) {
 				t.Errorf("%d faults for one:\n%v", n, err)
 			}
 		})
+	}
+}
+
+func TestPaperData(t *testing.T) {
+	for text, want := range map[string]PaperData{
+		"": {},
+		"[paperdata]\ncredentials_file = \"my.cnf\"\n":                                                    {"/site/my.cnf", "paperdata", "mtx"},
+		"[paperdata]\ncredentials_file = \"/x\"\nfiles_database = \"a-b\"\nlabels_database = \"mtx$2\"\n": {"/x", "a-b", "mtx$2"},
+	} {
+		c, err := parse("/site/twintape.toml", start+text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.PaperData != want {
+			t.Errorf("%q is %+v, want %+v", text, c.PaperData, want)
+		}
 	}
 }
 
