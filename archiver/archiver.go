@@ -34,13 +34,14 @@ type Settings struct {
 	Scratch     string    // folder for temporary files
 }
 
-// Archiver has what a job needs. All exported fields are required, but QueueAdd does without the library.
+// Archiver has what a job needs. All exported fields but Labels are required, but QueueAdd does without the library.
 type Archiver struct {
 	Settings
 	Namespace *sources.Namespace
 	Library   tape.Library
 	Ledger    *ledger.Ledger
 	Events    event.Sink
+	Labels    Labels // nil if nobody takes tapes but who uses this ledger
 
 	// failed are the items that failed in a job of this Archiver: another process may try them again, its next job does not.
 	failed map[int64]bool

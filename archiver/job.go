@@ -64,7 +64,9 @@ func (a *Archiver) Run(ctx context.Context, owner ledger.Owner, stop <-chan stru
 			return nil, err
 		}
 		r, err := j.claimAndRun(ctx, chosen)
-		if !errors.Is(err, errNoRoom) || NeedsHuman(err) || chosen[0].Pair == "" {
+		var taken *TakenError
+		again := errors.Is(err, errNoRoom) && chosen[0].Pair != "" || errors.As(err, &taken)
+		if !again || NeedsHuman(err) {
 			return r, err
 		}
 		a.Events.Emit(event.Note{Text: err.Error()})
@@ -75,6 +77,9 @@ func (j *job) claimAndRun(ctx context.Context, chosen [2]ledger.Tape) (*Report, 
 	ctx, end := j.heartbeat(ctx)
 	defer end()
 	err := j.Ledger.ClaimPair(ctx, j.row.ID, j.chosen)
+	if err == nil && chosen[0].Pair == "" {
+		err = j.Reserve(ctx, j.chosen[:]...) // only now: who gives back labels asks the ledger which tapes jobs have
+	}
 	if err == nil {
 		err = j.run(ctx, chosen)
 	}
@@ -123,12 +128,16 @@ func (j *job) run(ctx context.Context, chosen [2]ledger.Tape) error {
 // begin makes sure that both tapes are blank.
 func (j *job) begin(ctx context.Context) error {
 	j.newPair()
-	return j.each(ctx, func(ctx context.Context, _ int, l *Loaded) error {
+	err := j.each(ctx, func(ctx context.Context, _ int, l *Loaded) error {
 		if err := j.CheckBlank(ctx, l); err != nil {
 			return err
 		}
 		return j.Ledger.SetTapeMedium(ctx, l.Barcode, l.Medium.Serial, l.Medium.Capacity)
 	})
+	if err != nil {
+		return err
+	}
+	return j.Reserve(ctx, j.chosen[:]...) // still: an old paper-dump does not look whether what it takes was taken meanwhile
 }
 
 // appendTo makes sure that both tapes of a pair end where the ledger says, and stand there.
@@ -255,12 +264,13 @@ func (j *job) giveUp(ctx context.Context) error {
 // outcome is how a job ended, and why.
 func (j *job) outcome(err error) (ledger.Step, string) {
 	var mismatch *MismatchError
+	var taken *TakenError
 	switch {
 	case err == nil && j.aborting:
 		return ledger.Aborted, "by its operator"
 	case err == nil:
 		return ledger.Done, ""
-	case errors.Is(err, ErrNothingQueued), errors.Is(err, errNoRoom), errors.Is(err, errTooSmall), errors.Is(err, errNothingLeft):
+	case errors.Is(err, ErrNothingQueued), errors.Is(err, errNoRoom), errors.Is(err, errTooSmall), errors.Is(err, errNothingLeft), errors.As(err, &taken):
 		return ledger.Aborted, err.Error()
 	case errors.As(err, &mismatch) && j.report.judged():
 		return ledger.Mismatch, err.Error()

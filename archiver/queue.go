@@ -100,25 +100,10 @@ func (q *queueing) add(host, p string) int {
 	return i
 }
 
-// look walks all found items, several at once, and keeps those that can be archived, in order.
+// look walks all found items, and keeps those that can be archived, in order.
 func (q *queueing) look(ctx context.Context) error {
-	empty, err := q.emptyTape(ctx)
+	errs, err := q.Look(ctx, q.found, q.options.MinAge)
 	if err != nil {
-		return err
-	}
-	errs := make([]error, len(q.found))
-	var g errgroup.Group
-	g.SetLimit(lookAhead)
-	for i := range q.found {
-		g.Go(func() error {
-			if ctx.Err() == nil {
-				errs[i] = q.lookAt(ctx, &q.found[i], empty)
-			}
-			return nil
-		})
-	}
-	g.Wait() //nolint:errcheck // the errors are in errs
-	if err := ctx.Err(); err != nil {
 		return err
 	}
 	for i, err := range errs {
@@ -131,8 +116,30 @@ func (q *queueing) look(ctx context.Context) error {
 	return nil
 }
 
-func (q *queueing) lookAt(ctx context.Context, it *ledger.NewItem, empty int64) error {
-	_, src, err := q.Namespace.Source(it.Host)
+// Look walks items on their hosts, several at once, and notes in each what it looks like. It returns of each why it cannot be
+// archived, nil if it can, naming host and path. With a minimum age items with anything younger in them cannot.
+func (a *Archiver) Look(ctx context.Context, items []ledger.NewItem, minAge time.Duration) ([]error, error) {
+	empty, err := a.emptyTape(ctx)
+	if err != nil {
+		return nil, err
+	}
+	errs := make([]error, len(items))
+	var g errgroup.Group
+	g.SetLimit(lookAhead)
+	for i := range items {
+		g.Go(func() error {
+			if ctx.Err() == nil {
+				errs[i] = a.lookAt(ctx, &items[i], empty, minAge)
+			}
+			return nil
+		})
+	}
+	g.Wait() //nolint:errcheck // the errors are in errs
+	return errs, ctx.Err()
+}
+
+func (a *Archiver) lookAt(ctx context.Context, it *ledger.NewItem, empty int64, minAge time.Duration) error {
+	_, src, err := a.Namespace.Source(it.Host)
 	if err != nil {
 		return err
 	}
@@ -151,16 +158,16 @@ func (q *queueing) lookAt(ctx context.Context, it *ledger.NewItem, empty int64) 
 			return failed(fmt.Errorf("an MD5 is expected of %s, but the item has no such file", p))
 		}
 	}
-	if q.options.MinAge > 0 {
+	if minAge > 0 {
 		for i := range l.Item.Entries {
 			e := &l.Item.Entries[i]
-			if age := time.Since(e.MTime); age < q.options.MinAge {
+			if age := time.Since(e.MTime); age < minAge {
 				return failed(fmt.Errorf("%s was modified %s ago, within the minimum age of %s: it may still be growing",
-					e.Path, age.Truncate(time.Second), q.options.MinAge))
+					e.Path, age.Truncate(time.Second), minAge))
 			}
 		}
 	}
-	p := plan.New(plan.Limits{ArchiveSize: empty, RecordSize: q.RecordSize, Remaining: empty, Empty: empty}, plan.Start{})
+	p := plan.New(plan.Limits{ArchiveSize: empty, RecordSize: a.RecordSize, Remaining: empty, Empty: empty}, plan.Start{})
 	if _, err := p.Add(l.Item); err != nil && empty > 0 {
 		return failed(err)
 	}

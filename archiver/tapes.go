@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"twintape/internal/event"
 	"twintape/internal/ledger"
 	"twintape/internal/tape"
 )
@@ -72,10 +73,16 @@ func (a *Archiver) chooseBlank(ctx context.Context, inside map[string]bool) ([2]
 	if err != nil {
 		return pair, err
 	}
+	tapes = slices.DeleteFunc(tapes, func(t ledger.Tape) bool { return t.State != ledger.TapeBlank || t.Job != 0 || tape.Cleaning(t.Barcode) })
+	barred, err := a.barred(ctx, tapes)
+	if err != nil {
+		return pair, err
+	}
 	for side, pattern := range a.Sides {
 		var blank, outside int
+		why := ""
 		for _, t := range tapes {
-			if ok, err := path.Match(pattern, t.Barcode); err != nil || !ok || t.State != ledger.TapeBlank || t.Job != 0 || tape.Cleaning(t.Barcode) {
+			if ok, err := path.Match(pattern, t.Barcode); err != nil || !ok {
 				continue
 			}
 			blank++
@@ -83,18 +90,39 @@ func (a *Archiver) chooseBlank(ctx context.Context, inside map[string]bool) ([2]
 				outside++
 				continue
 			}
+			if why = barred[t.Barcode]; why != "" {
+				a.Events.Emit(event.Note{Text: fmt.Sprintf("tape %s is blank, but passed over: %s", t.Barcode, why)})
+				continue
+			}
 			pair[side] = t
 			break
 		}
-		if pair[side].Barcode == "" {
-			why := "the ledger knows none; bring cartridges in and register them with `twintape tapes add BARCODE`"
-			if outside > 0 {
-				why = fmt.Sprintf("%d blank tapes are known, but none of them is in the library", outside)
-			}
-			return pair, &NoTapeError{Side: side, Pattern: pattern, Why: why}
+		if pair[side].Barcode != "" {
+			continue
 		}
+		switch {
+		case blank == 0:
+			why = "the ledger knows none; bring cartridges in and register them with `twintape tapes add BARCODE`"
+		case blank == outside:
+			why = fmt.Sprintf("%d blank tapes are known, but none of them is in the library", outside)
+		default:
+			why = fmt.Sprintf("%d blank tapes are in the library, but none of them may be begun; of the last: %s", blank-outside, why)
+		}
+		return pair, &NoTapeError{Side: side, Pattern: pattern, Why: why}
 	}
 	return pair, nil
+}
+
+// barred tells which of some blank tapes the list of labels bars, and why.
+func (a *Archiver) barred(ctx context.Context, tapes []ledger.Tape) (map[string]string, error) {
+	if a.Labels == nil {
+		return nil, nil
+	}
+	var barcodes []string
+	for _, t := range tapes {
+		barcodes = append(barcodes, t.Barcode)
+	}
+	return a.Labels.Barred(ctx, barcodes)
 }
 
 // changer is a library's changer, which hangs nobody.

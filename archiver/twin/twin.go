@@ -76,11 +76,18 @@ func Copy(ctx context.Context, a *archiver.Archiver, source, target string, o Op
 	if c.parts, err = c.plan(ctx); err != nil {
 		return nil, err
 	}
+	if err := a.Reserve(ctx, target); err != nil {
+		return nil, err
+	}
 	c.target, err = a.Ledger.BeginTwin(ctx, ledger.NewTwin{
 		Source: source, Target: target, UUID: uuid.NewString(), Forced: o.Override != "",
 		Why: fmt.Sprintf("a twin of %s is being made on it: `twintape copy %[1]s --to %s` begins again, `twintape tapes recycle %[2]s` gives it up", source, target),
 	})
 	if err != nil {
+		return nil, err
+	}
+	// Once more: until the ledger knew what it is for, another process may have given its label back.
+	if err := a.Reserve(ctx, target); err != nil {
 		return nil, err
 	}
 	return c.r, c.make(ctx, o)

@@ -48,7 +48,10 @@ func newArchiveCommand(a *app) *cobra.Command {
 				return err
 			}
 			if dryRun {
+				face := newFace(a.log, cmd.ErrOrStderr())
+				ar.Events = face
 				p, err := ar.DryRun(ctx)
+				face.Close()
 				if err != nil {
 					return withCode(err)
 				}
@@ -172,11 +175,15 @@ func (a *app) incomplete(failed []archiver.FailedItem) error {
 
 // runJob runs one job, shows how it goes, prints its report, and returns the items that failed.
 func (a *app) runJob(cmd *cobra.Command, ar *archiver.Archiver, job func() (*archiver.Report, error)) ([]archiver.FailedItem, error) {
+	if err := a.recheckRows(cmd.Context()); err != nil {
+		return nil, err
+	}
 	a.inJob.Store(true)
 	face := a.face(cmd.ErrOrStderr())
 	ar.Events = face
 	r, err := job()
 	face.Close() // the report comes below what it shows
+	a.writeBack(cmd.Context())
 	if archiver.NeedsHuman(err) {
 		err = errors.Join(err, a.setHold(r, err))
 	}

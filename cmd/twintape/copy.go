@@ -44,6 +44,7 @@ func newCopyCommand(a *app) *cobra.Command {
 			face.Emit(event.Note{Text: fmt.Sprintf("making %s a twin of %s", to, args[0])})
 			r, err := twin.Copy(ctx, ar, args[0], to, o)
 			face.Close()
+			a.writeBack(ctx)
 			if r != nil {
 				err = errors.Join(err, a.printCopy(a.reportTo(cmd.OutOrStdout()), r, err == nil))
 			}

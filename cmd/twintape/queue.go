@@ -26,7 +26,7 @@ func newQueueCommand(a *app) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newQueueAddCommand(a), newQueueLsCommand(a), newQueueRmCommand(a))
+	cmd.AddCommand(newQueueAddCommand(a), newQueueLsCommand(a), newQueueRmCommand(a), newQueueSyncCommand(a))
 	return cmd
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"twintape/archiver"
+	"twintape/archiver/bridge"
 	"twintape/internal/config"
 	"twintape/internal/event"
 	"twintape/internal/exitcode"
@@ -41,6 +42,7 @@ type app struct {
 	done    int      // runs that came to their end
 	lost    []string // tapes that runs went on without
 	cfg     *config.Config
+	bridge  *bridge.Bridge // nil without paper-dump's databases; set with the archiver
 	closers []func() error
 }
 
@@ -263,6 +265,9 @@ func (a *app) archiver(ctx context.Context, withLibrary bool, events event.Sink)
 	}
 	if out.Namespace, err = a.namespace(); err != nil {
 		return nil, err
+	}
+	if a.bridge = a.bridgeTo(out); a.bridge != nil {
+		out.Labels = a.bridge
 	}
 	if withLibrary {
 		lib, err := a.library(ctx)

@@ -63,6 +63,7 @@ func newVerifyCommand(a *app) *cobra.Command {
 				reports, err = ar.VerifyTapes(ctx, args)
 			}
 			face.Close()
+			a.writeBack(ctx)
 			if due && err == nil && len(reports) == 0 {
 				return exitcode.With(exitcode.Nothing, errors.New("no tape in the library holds anything that could be verified"))
 			}
