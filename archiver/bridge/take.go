@@ -139,7 +139,11 @@ func (p *pass) look(ctx context.Context, rows []paperdata.Row, bad func(source s
 func (p *pass) take(ctx context.Context, limit int) error {
 	var after *paperdata.Row
 	for left := limit; limit == 0 || left > 0; {
-		page, err := p.db.Tapeable(ctx, after, atOnce)
+		size := atOnce
+		if limit > 0 {
+			size = min(size, left)
+		}
+		page, err := p.db.Tapeable(ctx, after, size)
 		if err != nil || len(page) == 0 {
 			return err
 		}
@@ -159,9 +163,6 @@ func (p *pass) take(ctx context.Context, limit int) error {
 		items, good, err := p.look(ctx, wanted, func(string) {})
 		if err != nil {
 			return err
-		}
-		if limit > 0 && len(good) > left {
-			items, good = items[:left], good[:left]
 		}
 		taken, err := p.db.Take(ctx, good)
 		if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -71,28 +72,32 @@ func newQueueSyncCommand(a *app) *cobra.Command {
 				return exitcode.With(exitcode.Usage, fmt.Errorf("%s has no [paperdata]: it says how to reach paper-dump's databases", a.cfg.File))
 			}
 			r, err := a.bridge.Sync(ctx, limit)
-			if printErr := a.printSync(cmd.OutOrStdout(), cmd.ErrOrStderr(), r); err == nil {
-				err = printErr
+			parts, printErr := a.printSync(cmd.OutOrStdout(), cmd.ErrOrStderr(), r)
+			if err == nil && len(parts) == 0 {
+				parts = []string{"nothing to do"}
 			}
-			return withCode(unreachable(err))
+			if len(parts) > 0 {
+				fmt.Fprintln(cmd.ErrOrStderr(), strings.Join(parts, ", "))
+			}
+			return withCode(unreachable(cmp.Or(err, printErr)))
 		},
 	}
 	cmd.Flags().IntVar(&limit, "limit", 0, "take at most so many new rows; 0 is all")
 	return cmd
 }
 
-// printSync prints what was queued; everything else goes to errOut.
-func (a *app) printSync(out, errOut io.Writer, r *bridge.Report) error {
+// printSync prints what was queued, and to errOut what could not be. It returns what there is to say of the rest.
+func (a *app) printSync(out, errOut io.Writer, r *bridge.Report) (parts []string, err error) {
 	counts := make(map[ledger.Outcome]int)
 	t := newTable(out)
 	for _, it := range r.Queued {
 		counts[it.Outcome]++
 		if err := a.printEnqueued(out, t, it); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := t.flush(); err != nil {
-		return err
+		return nil, err
 	}
 	for _, p := range r.Problems {
 		fmt.Fprintln(errOut, "twintape: "+escaped(p.Error()))
@@ -100,18 +105,12 @@ func (a *app) printSync(out, errOut io.Writer, r *bridge.Report) error {
 	for _, it := range r.Failed {
 		fmt.Fprintf(errOut, "twintape: %s could not be archived, and waits: %s\n", printable(it.Host+":"+it.Path), escaped(it.Error))
 	}
-	var parts []string
 	for _, o := range outcomes {
 		if n := counts[o.Outcome]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, o.text))
 		}
 	}
-	parts = append(parts, syncParts(r)...)
-	if len(parts) == 0 {
-		parts = []string{"nothing to do"}
-	}
-	fmt.Fprintln(errOut, strings.Join(parts, ", "))
-	return nil
+	return append(parts, syncParts(r)...), nil
 }
 
 // syncParts are what was done in paper-dump's databases, but for taking rows.

@@ -20,11 +20,13 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"twintape": func() { os.Exit(run()) }})
 }
 
-// TestScript runs the sessions at the command line in testdata/script. They have three commands more than testscript's own:
+// TestScript runs the sessions at the command line in testdata/script. They have some commands more than testscript's own:
 // "exits N COMMAND..." runs a command and wants that exit code; "fault BARCODE SERIAL" has job 1 see a tape fail in a drive,
-// which virtual drives never do; "paperdump BARCODE[,RECORD...] ITEM..." writes a cartridge of site/library as paper-dump would have, with
-// the items of pot1 in an archive each, and with records that cannot be read.
+// which virtual drives never do; "oldtape BARCODE[,RECORD...] ITEM..." writes a cartridge of site/library as paper-dump would have, with
+// the items of pot1 in an archive each, and with records that cannot be read. What is about paper-dump's databases is in paperdata_test.go.
 func TestScript(t *testing.T) {
+	cmds := paperDump(t)
+	cmds["exits"], cmds["fault"], cmds["oldtape"] = exits, recordFault, oldTape
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -37,7 +39,7 @@ func TestScript(t *testing.T) {
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // else each command sleeps for a second at its end
 			return err
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "fault": recordFault, "paperdump": paperdump},
+		Cmds: cmds,
 	})
 }
 
@@ -52,9 +54,9 @@ func recordFault(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(l.Close())
 }
 
-func paperdump(ts *testscript.TestScript, neg bool, args []string) {
+func oldTape(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		ts.Fatalf("usage: paperdump BARCODE[,RECORD...] ITEM...")
+		ts.Fatalf("usage: oldtape BARCODE[,RECORD...] ITEM...")
 	}
 	d := paperdumptest.Dump{
 		PID: 4711, Record: 10 << 10, Short: true, Scratch: ts.Getenv("WORK"), Hosts: map[string]string{"pot1": ts.MkAbs("site/data")},
