@@ -71,13 +71,13 @@ func (d *DB) rows(ctx context.Context, where string, args ...any) iter.Seq2[Row,
 	}
 }
 
-// Claims streams the rows that this ledger has taken and that do not say yet where they lie. The caller should not take long
-// between them.
+// Claims streams the rows that this ledger has taken and that do not say yet where they lie, in paper-dump's order. The caller should
+// not take long between them.
 func (d *DB) Claims(ctx context.Context) iter.Seq2[Row, error] {
-	return d.taken(ctx, "tape_index = ?", d.claim)
+	return d.taken(ctx, "tape_index = ? ORDER BY obsnum, CAST(source AS BINARY)", d.claim)
 }
 
-// Ours is Claims with those that say where they lie.
+// Ours is Claims with those that say where they lie, in no order.
 func (d *DB) Ours(ctx context.Context) iter.Seq2[Row, error] {
 	return d.taken(ctx, "tape_index = ? OR tape_index LIKE ?", d.claim, d.claim+"[%")
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Proxy stands between a client and a server, and cuts them apart when it is told.
@@ -21,6 +22,12 @@ type Proxy struct {
 	commit CommitFault
 	hits   int
 	conns  map[net.Conn]bool
+
+	orders int // that clients gave since Interrupt
+	last   int // the one that is interrupted; 0 for none
+	late   bool
+	then   func()
+	over   chan struct{}
 }
 
 // CommitFault is what happens to the next COMMIT that passes.
@@ -67,6 +74,38 @@ func (p *Proxy) Next(f CommitFault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.commit = f
+}
+
+// Interrupt counts what clients order from now on, and breaks all connections for good at the one with that number: before the server
+// gets it, or late, when the server has carried it out and the client has no answer. First it calls then; when all is over it closes what it
+// returns. It lets all through if the number is 0.
+func (p *Proxy) Interrupt(order int, late bool, then func()) (over <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.orders, p.last, p.late, p.then, p.cut, p.over = 0, order, late, then, false, make(chan struct{})
+	return p.over
+}
+
+// Orders is how much was ordered since Interrupt: each statement is several, being prepared, run and closed.
+func (p *Proxy) Orders() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.orders
+}
+
+// interrupt counts an order; the one that is to be interrupted is the last of all that pass.
+func (p *Proxy) interrupt() (now, late bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cut {
+		return false, false
+	}
+	p.orders++
+	if p.last == 0 || p.orders != p.last {
+		return false, false
+	}
+	p.cut = true
+	return true, p.late
 }
 
 // Hits is how many faults befell.
@@ -129,6 +168,23 @@ func (p *Proxy) pass(from, to net.Conn, orders bool) {
 				p.hits++
 			}
 			p.mu.Unlock()
+		}
+		if orders {
+			now, late := p.interrupt()
+			if now {
+				p.then()
+				from.Close()
+			}
+			if now && late {
+				to.SetReadDeadline(time.Now().Add(time.Second)) // not all orders are answered
+				to.Write(buf[:n])
+				to.Read(buf) // it has carried it out
+			}
+			if now {
+				p.Cut(true)
+				close(p.over)
+				return
+			}
 		}
 		if fault == LoseOrder {
 			return
