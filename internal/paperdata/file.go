@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 )
@@ -169,12 +170,19 @@ func (d *DB) Release(ctx context.Context, sources []string) (released int, err e
 // Holders returns what tape_index says of some rows, empty for those that nobody has taken; rows that are not there are left out.
 func (d *DB) Holders(ctx context.Context, sources []string) (map[string]string, error) {
 	held := make(map[string]string)
+	if len(sources) == 0 {
+		return held, nil
+	}
+	var args []any
 	for _, s := range sources {
-		for r, err := range d.rows(ctx, d.key, bytesOf(s), bytesOf(s)) {
-			if err != nil {
-				return nil, d.failed("look who has "+s, err)
-			}
-			held[s] = r.TapeIndex
+		args = append(args, bytesOf(s))
+	}
+	for r, err := range d.rows(ctx, "source IN ("+strings.TrimSuffix(strings.Repeat(d.value+",", len(args)), ",")+")", args...) {
+		if err != nil {
+			return nil, d.failed("look who has rows", err)
+		}
+		if slices.Contains(sources, r.Source) { // the column may compare texts otherwise
+			held[r.Source] = r.TapeIndex
 		}
 	}
 	return held, nil

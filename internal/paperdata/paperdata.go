@@ -34,7 +34,8 @@ type DB struct {
 	claim string // what tape_index says of a row that this ledger has taken, and how it begins where the row is on tape
 
 	file  string // table File, as a query names it
-	key   string // condition on a row of File; its source is both arguments
+	value string // a source, as its column compares it; bytesOf it is the argument
+	key   string // condition on a row of File; bytesOf its source is both arguments
 	index int    // the longest tape_index, in characters
 
 	ids    string // table ids
@@ -160,11 +161,11 @@ func (d *DB) look(ctx context.Context, c Config) error {
 	if !plainName.MatchString(source.charset + source.collation) {
 		return fmt.Errorf("%s.File.source has the collation %q", c.Files, source.collation)
 	}
-	// The first condition finds the row by an index, the second is about its bytes.
-	d.key = "source = UNHEX(?) AND source = UNHEX(?)"
+	d.value = "UNHEX(?)"
 	if source.charset != "" {
-		d.key = fmt.Sprintf("source = CONVERT(UNHEX(?) USING %s) COLLATE %s AND CAST(source AS BINARY) = UNHEX(?)", source.charset, source.collation)
+		d.value = fmt.Sprintf("CONVERT(UNHEX(?) USING %s) COLLATE %s", source.charset, source.collation)
 	}
+	d.key = "source = " + d.value + " AND CAST(source AS BINARY) = UNHEX(?)" // the first finds it by an index, the second is about its bytes
 
 	ids, err := d.columns(ctx, c.Labels, "ids", "label", "date", "status")
 	if err != nil {

@@ -336,7 +336,7 @@ func TestAtOnce(t *testing.T) {
 			}
 		}
 	}()
-	labels := make(map[string]bool)
+	labels, rowsTaken := make(map[string]bool), make(map[string]bool)
 	for range 3 {
 		h := <-hauls
 		must(t, h.err)
@@ -346,7 +346,12 @@ func TestAtOnce(t *testing.T) {
 			}
 			labels[l] = true
 		}
-		// The two that lock lose rows to the one that does not; what they have is what the rows say.
+		for _, r := range h.rows { // of the two that look before they take; the old one may have it, too, and has it then
+			if rowsTaken[r] {
+				t.Errorf("row %s is taken twice", r)
+			}
+			rowsTaken[r] = true
+		}
 	}
 	// Every row is taken, and says by whom.
 	if got := d.Query(t, "SELECT COUNT(*) FROM File WHERE tape_index IN ('twintape:0000000a', 'twintape:0000000b', '14711')"); strings.TrimSpace(got) != fmt.Sprint(rows) {
