@@ -34,7 +34,8 @@ type Settings struct {
 	Scratch     string    // folder for temporary files
 }
 
-// Archiver has what a job needs. All exported fields but Labels are required, but QueueAdd does without the library.
+// Archiver has what a job needs. All exported fields but Labels and BeforePlan are required; QueueAdd does
+// without the library.
 type Archiver struct {
 	Settings
 	Namespace *sources.Namespace
@@ -42,6 +43,8 @@ type Archiver struct {
 	Ledger    *ledger.Ledger
 	Events    event.Sink
 	Labels    Labels // nil if nobody takes tapes but who uses this ledger
+	// BeforePlan is called when a job's tapes are ready, and it takes items next; nil if nobody else takes items.
+	BeforePlan func(context.Context) error
 
 	// failed are the items that failed in a job of this Archiver: another process may try them again, its next job does not.
 	failed map[int64]bool

@@ -12,6 +12,11 @@ import (
 
 // plan packs queued items onto the pair from a place on, recording each archive, until the pair or the queue is exhausted.
 func (j *job) plan(ctx context.Context, from place) (*event.Planned, error) {
+	if j.BeforePlan != nil {
+		if err := j.BeforePlan(ctx); err != nil {
+			return nil, err
+		}
+	}
 	remaining, err := j.remaining(from)
 	if err != nil {
 		return nil, err

@@ -113,7 +113,7 @@ func (b *Bridge) do(ctx context.Context, steps ...func(*pass, context.Context) e
 }
 
 // atOnce is how many rows are looked at, and changed in one transaction.
-const atOnce = 200
+const atOnce = 500
 
 // data is the member of an item whose MD5 File has.
 const data = "visdata"

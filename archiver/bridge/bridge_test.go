@@ -179,6 +179,36 @@ func TestLabelsOfJobs(t *testing.T) {
 	}
 }
 
+// TestLate lets paper-dump overwrite a claim while the tapes are loaded.
+func TestLate(t *testing.T) {
+	d := paperdatatest.New(t, mariadbtest.Shared(t), labels(1)...)
+	s := join(t, archivertest.New(t, 1, 64<<20), d)
+	for n := range 3 {
+		s.File(fmt.Sprintf("zen.%d.uv/visdata", n), "x")
+		d.Add(t, fmt.Sprintf("pot1:/zen.%d.uv", n), int64(n), x)
+	}
+	_, err := s.b.Sync(t.Context(), 0)
+	must(t, err)
+	s.A.BeforePlan = func(ctx context.Context) error {
+		d.Exec(t, "UPDATE File SET tape_index = '14711' WHERE obsnum = 1")
+		d.Exec(t, "DELETE FROM File WHERE obsnum = 2")
+		r, err := s.b.Recheck(ctx)
+		if r.Lost != 1 || len(r.Problems) != 2 || !strings.Contains(r.Problems[0].Error(), "another took its row (tape_index 14711)") ||
+			!strings.Contains(r.Problems[1].Error(), "its row is gone from File") {
+			t.Errorf("%+v", r)
+		}
+		return err
+	}
+	if r := s.run(t); r.Archived != 2 {
+		t.Errorf("%d items are archived, want that of the row that is gone, and one more", r.Archived)
+	}
+	r, err := s.b.WriteBack(t.Context())
+	must(t, err)
+	if got := d.Query(t, "SELECT tape_index FROM File ORDER BY obsnum"); r.Written != 1 || got != s.claim+"[PAPR1001,PAPR2001]-1:1\n14711\n" {
+		t.Errorf("%+v; the rows say\n%s", r, got)
+	}
+}
+
 // TestBesidePaperDump lets two sites, each with a ledger of its own, and an old paper-dump work on one list, all at the same time.
 func TestBesidePaperDump(t *testing.T) {
 	const rows, pairs = 90, 8

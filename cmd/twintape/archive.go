@@ -175,7 +175,7 @@ func (a *app) incomplete(failed []archiver.FailedItem) error {
 
 // runJob runs one job, shows how it goes, prints its report, and returns the items that failed.
 func (a *app) runJob(cmd *cobra.Command, ar *archiver.Archiver, job func() (*archiver.Report, error)) ([]archiver.FailedItem, error) {
-	if err := a.recheckRows(cmd.Context()); err != nil {
+	if err := a.recheckRows(cmd.Context(), func(text string) { a.log.Warn(text) }); err != nil {
 		return nil, err
 	}
 	a.inJob.Store(true)

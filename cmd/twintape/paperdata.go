@@ -139,16 +139,18 @@ func syncParts(r *bridge.Report) (parts []string) {
 	return parts
 }
 
-// recheckRows takes what paper-dump has taken meanwhile out of the queue, before a run. That its databases do not answer stops no run
-// that needs no new tapes.
-func (a *app) recheckRows(ctx context.Context) error {
+// recheckRows takes what paper-dump has taken meanwhile out of the queue: before a run, which may have nothing to do then, and again before
+// it plans, so that as much time as can be lies between. That its databases do not answer stops no run that needs no new tapes.
+func (a *app) recheckRows(ctx context.Context, tell func(string)) error {
 	if a.bridge == nil {
 		return nil
 	}
 	r, err := a.bridge.Recheck(ctx)
-	a.tellSync(r)
+	for _, p := range r.Problems {
+		tell(escaped(p.Error()))
+	}
 	if err != nil && exitcode.Of(err) != exitcode.Usage {
-		a.log.Warnf("it is not known whether paper-dump has taken what waits: %v", err)
+		tell(escaped(fmt.Sprintf("it is not known whether paper-dump has taken what waits: %v", err)))
 		err = nil
 	}
 	return err
@@ -160,18 +162,14 @@ func (a *app) writeBack(ctx context.Context) {
 		return
 	}
 	r, err := a.bridge.WriteBack(ctx)
-	a.tellSync(r)
-	if err != nil {
-		a.log.Warnf("paper-dump's databases do not say yet what is archived: %v; `twintape queue sync`, or the next run, writes it", err)
-	}
-}
-
-func (a *app) tellSync(r *bridge.Report) {
 	for _, p := range r.Problems {
 		a.log.Warn(escaped(p.Error()))
 	}
-	r.Problems, r.Failed = nil, nil
+	r.Problems, r.Failed = nil, nil // told, and told by the run
 	if parts := syncParts(r); len(parts) > 0 {
 		a.log.Info("paper-dump's databases: " + strings.Join(parts, ", "))
+	}
+	if err != nil {
+		a.log.Warnf("paper-dump's databases do not say yet what is archived: %v; `twintape queue sync`, or the next run, writes it", err)
 	}
 }

@@ -268,6 +268,9 @@ func (a *app) archiver(ctx context.Context, withLibrary bool, events event.Sink)
 	}
 	if a.bridge = a.bridgeTo(out); a.bridge != nil {
 		out.Labels = a.bridge
+		out.BeforePlan = func(ctx context.Context) error {
+			return a.recheckRows(ctx, func(text string) { out.Events.Emit(event.Note{Text: text}) })
+		}
 	}
 	if withLibrary {
 		lib, err := a.library(ctx)

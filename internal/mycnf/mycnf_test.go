@@ -102,6 +102,9 @@ func TestFaults(t *testing.T) {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 			continue
 		}
+		if _, serverErr := ReadServer(c.file); name == "no database" != (serverErr == nil) || serverErr != nil && serverErr.Error() != err.Error() {
+			t.Errorf("%s, of a server: %v", name, serverErr)
+		}
 		if other, ok := seen[err.Error()]; ok {
 			t.Errorf("%s says the same as %s", name, other)
 		}
