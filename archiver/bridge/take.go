@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"twintape/internal/ledger"
 	"twintape/internal/paperdata"
@@ -169,30 +170,13 @@ func (p *pass) take(ctx context.Context, limit int) error {
 			return err
 		}
 		left -= len(taken)
-		if err := p.queue(ctx, p.those(items, taken)); err != nil {
+		names := sourcesOf(taken)
+		items = slices.DeleteFunc(items, func(it ledger.NewItem) bool { return !slices.Contains(names, it.Row) }) // another was faster
+		if err := p.queue(ctx, items); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// those are the items of rows that were taken, with what is expected of them now.
-func (p *pass) those(items []ledger.NewItem, taken []paperdata.Row) (out []ledger.NewItem) {
-	looks := make(map[string]ledger.NewItem)
-	for _, it := range items {
-		looks[it.Row] = it
-	}
-	for _, row := range taken {
-		now, err := p.item(row)
-		if err != nil { // the MD5 changed meanwhile; what was read before will be found to differ
-			p.r.Problems = append(p.r.Problems, err)
-			now = looks[row.Source]
-		}
-		it := looks[row.Source]
-		it.Expected = now.Expected
-		out = append(out, it)
-	}
-	return out
 }
 
 // queue queues the items of rows that are taken. Those that cannot be queued are given back.

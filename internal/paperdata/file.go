@@ -114,13 +114,13 @@ func (d *DB) OtherClaims(ctx context.Context) (map[string]int, error) {
 	return counts, d.failed(what, rows.Err())
 }
 
-// Take takes those of some rows for this ledger that are still to go to tape and free, and returns them as they are now.
+// Take takes those of some rows for this ledger that are still to go to tape, free and of the same MD5 as when they were read, and returns them.
 func (d *DB) Take(ctx context.Context, rows []Row) (taken []Row, err error) {
 	err = d.update(ctx, fmt.Sprintf("take %d rows", len(rows)), func(tx *sql.Tx) error {
 		taken = nil
 		for _, r := range rows {
 			now, err := d.locked(ctx, tx, r.Source, tapeable)
-			if errors.Is(err, sql.ErrNoRows) {
+			if errors.Is(err, sql.ErrNoRows) || err == nil && now.MD5 != r.MD5 {
 				continue // another was faster
 			}
 			if err != nil {

@@ -90,6 +90,9 @@ func TestRows(t *testing.T) {
 	all, err := db.Tapeable(t.Context(), nil, 100)
 	must(t, err)
 	for _, r := range all {
+		if other, err := db.Take(t.Context(), []paperdata.Row{{Source: r.Source, MD5: "other"}}); err != nil || len(other) > 0 {
+			t.Errorf("%q is taken with another MD5: %v, %v", r.Source, other, err)
+		}
 		taken, err := db.Take(t.Context(), []paperdata.Row{r})
 		must(t, err)
 		if !slices.Equal(sources(taken), []string{r.Source}) || taken[0].MD5 != md5 || count("twintape:0011aabb") != "1" {
@@ -248,7 +251,7 @@ func TestOtherTypes(t *testing.T) {
 		when := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 		for i, source := range hostile[:3] {
 			d.Add(t, source, int64(i), md5)
-			taken, err := db.Take(t.Context(), []paperdata.Row{{Source: source}})
+			taken, err := db.Take(t.Context(), []paperdata.Row{{Source: source, MD5: md5}})
 			if err != nil || len(taken) != 1 {
 				t.Fatalf("%v, %v", taken, err)
 			}
