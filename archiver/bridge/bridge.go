@@ -2,8 +2,8 @@
 // and queued, where they lie is written back, rows that are no longer wanted are given back, and blank tapes are taken by the labels of
 // table ids.
 //
-// What it does it finds by comparing both sides, and nothing is remembered elsewhere; so it may be killed anywhere and is simply done
-// again. The order makes that safe: a row is taken before its item is queued, the ledger has a tape before its label is taken, and
+// What it does it finds by comparing both sides; all that is remembered is which items are rows, in the ledger. So it may be killed anywhere
+// and is simply done again. The order makes that safe: a row is taken before its item is queued, the ledger has a tape before its label is taken, and
 // nothing is written back but what the ledger has verified. Several processes may do it at once.
 package bridge
 
@@ -121,7 +121,7 @@ const data = "visdata"
 // item reads a row: which item it is, and the MD5 that is expected of its data.
 func (b *Bridge) item(r paperdata.Row) (ledger.NewItem, error) {
 	failed := func(err error) (ledger.NewItem, error) {
-		return ledger.NewItem{}, &RowError{Source: r.Source, Err: err}
+		return ledger.NewItem{}, &rowError{Source: r.Source, Err: err}
 	}
 	host, p, err := sources.ParsePath(r.Source)
 	if err != nil {
@@ -141,12 +141,12 @@ func (b *Bridge) item(r paperdata.Row) (ledger.NewItem, error) {
 	return ledger.NewItem{Host: host, Path: p, Row: r.Source, Expected: map[string]catalog.MD5{data: md5}}, nil
 }
 
-// RowError says what is wrong with a row of File.
-type RowError struct {
+// rowError says what is wrong with a row of File.
+type rowError struct {
 	Source string
 	Err    error
 }
 
-func (e *RowError) Error() string { return fmt.Sprintf("File's row %s: %v", e.Source, e.Err) }
+func (e *rowError) Error() string { return fmt.Sprintf("File's row %s: %v", e.Source, e.Err) }
 
-func (e *RowError) Unwrap() error { return e.Err }
+func (e *rowError) Unwrap() error { return e.Err }

@@ -127,7 +127,7 @@ func (p *pass) look(ctx context.Context, rows []paperdata.Row, bad func(source s
 	}
 	for i, err := range errs {
 		if err != nil {
-			p.r.Problems = append(p.r.Problems, &RowError{Source: of[i].Source, Err: err})
+			p.r.Problems = append(p.r.Problems, &rowError{Source: of[i].Source, Err: err})
 			bad(of[i].Source)
 			continue
 		}
@@ -192,7 +192,7 @@ func (p *pass) queue(ctx context.Context, items []ledger.NewItem) error {
 	var back []string
 	for _, e := range out {
 		if e.Outcome == ledger.Enclosed {
-			p.r.Problems = append(p.r.Problems, &RowError{Source: e.Row, Err: fmt.Errorf("%s:%s waits, and one of them lies in the other", e.Host, e.Other)})
+			p.r.Problems = append(p.r.Problems, &rowError{Source: e.Row, Err: fmt.Errorf("%s:%s waits, and one of them lies in the other", e.Host, e.Other)})
 			back = append(back, e.Row)
 			continue
 		}

@@ -75,7 +75,7 @@ func (p *pass) places(ctx context.Context, rows []paperdata.Row, sides map[strin
 	for i, row := range rows {
 		place, err := p.place(row, items[i], latest[[2]string{items[i].Host, items[i].Path}], laid, sides)
 		if err != nil {
-			p.r.Problems = append(p.r.Problems, &RowError{Source: row.Source, Err: err})
+			p.r.Problems = append(p.r.Problems, &rowError{Source: row.Source, Err: err})
 		}
 		if place.Index != row.TapeIndex || place.Deletable != row.Deletable && p.db.OnTape(row) {
 			out = append(out, place)

@@ -121,6 +121,9 @@ func syncParts(r *bridge.Report) (parts []string) {
 	if r.Released > 0 {
 		parts = append(parts, count(r.Released, "row")+" given back")
 	}
+	if r.Lost > 0 {
+		parts = append(parts, count(r.Lost, "item")+" left to others")
+	}
 	if r.Removed > 0 {
 		parts = append(parts, count(r.Removed, "row")+" left alone, being taken out of the queue")
 	}

@@ -56,6 +56,7 @@ var rules = map[string]rule{
 
 	"internal/paperdata":               {[]string{"internal/mycnf"}, "paper-dump's databases, whoever takes what they list"},
 	"internal/paperdata/paperdatatest": {[]string{"internal/ledger/mariadbtest"}, "the old paper-dump of the tests shares no code with what is tested"},
+
 	"internal/stage":                   {[]string{"internal/digest", "internal/lock"}, "what is kept on disk does not care where it came from"},
 	"internal/tapetree":                {[]string{"internal/catalog", "internal/ledger", "sources"}, "what is on tape looks like a host to whoever looks at it"},
 	"internal/audit":                   {nil, "who checks a site from outside shares no code with it"},
