@@ -195,6 +195,9 @@ func (s *Server) signal(sig syscall.Signal) error {
 		return nil
 	}
 	err := s.process.Signal(sig)
+	if errors.Is(err, os.ErrProcessDone) { // it died of itself
+		err = nil
+	}
 	<-s.ended
 	s.process = nil
 	return err
@@ -203,9 +206,12 @@ func (s *Server) signal(sig syscall.Signal) error {
 func (s *Server) end() error { return errors.Join(s.Kill(), os.RemoveAll(s.Dir)) }
 
 // Open opens a database as root.
-func (s *Server) Open(database string) *sql.DB {
+func (s *Server) Open(database string) *sql.DB { return s.OpenAs("root", "", database) }
+
+// OpenAs opens a database as another user.
+func (s *Server) OpenAs(user, password, database string) *sql.DB {
 	cfg := mysql.NewConfig()
-	cfg.User, cfg.Net, cfg.Addr, cfg.DBName = "root", "unix", s.Socket(), database
+	cfg.User, cfg.Passwd, cfg.Net, cfg.Addr, cfg.DBName = user, password, "unix", s.Socket(), database
 	cfg.MultiStatements = true
 	cfg.Logger = silent{}
 	c, err := mysql.NewConnector(cfg)

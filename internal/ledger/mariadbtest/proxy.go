@@ -16,21 +16,25 @@ type Proxy struct {
 	listener net.Listener
 	done     sync.WaitGroup
 
-	mu     sync.Mutex
-	cut    bool
-	commit CommitFault
-	hits   int
-	conns  map[net.Conn]bool
+	mu    sync.Mutex
+	cut   bool
+	fault Fault
+	left  int    // commands until the fault; 0: the next COMMIT meets it
+	then  func() // what comes after it; nil if nothing
+	hits  int
+	conns map[net.Conn]bool
 }
 
-// CommitFault is what happens to the next COMMIT that passes.
-type CommitFault int
+// Fault is what happens to a command that passes.
+type Fault int
 
-// The faults. Either way the client's connection breaks, and it cannot tell them apart.
+// The faults. By the first two the client's connection breaks, and it cannot tell them apart.
 const (
-	NoFault   CommitFault = iota
-	LoseOrder             // the server does not get it
-	LoseReply             // the server carries it out
+	NoFault   Fault = iota
+	LoseOrder       // the server does not get it
+	LoseReply       // the server carries it out
+	Deadlock        // the server takes the transaction back and says so, as a cluster's does at a COMMIT when another node was faster
+	LockWait        // the server says that it waited for another transaction for too long, and did nothing
 )
 
 // Proxy begins one that ends with the test.
@@ -63,10 +67,42 @@ func (p *Proxy) Cut(cut bool) {
 }
 
 // Next lets a fault befall the next COMMIT.
-func (p *Proxy) Next(f CommitFault) {
+func (p *Proxy) Next(f Fault) { p.In(0, f) }
+
+// In lets a fault befall the nth command from now on, of whatever kind: 1 is the next.
+func (p *Proxy) In(n int, f Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.commit = f
+	p.fault, p.left, p.then = f, n, nil
+}
+
+// Then lets another fault befall the nth command behind the one that meets the first.
+func (p *Proxy) Then(n int, f Fault) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.then = func() { p.fault, p.left = f, n }
+}
+
+// befalls is the fault of a command that passes.
+func (p *Proxy) befalls(command []byte) Fault {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.left > 0 {
+		if p.left--; p.left > 0 {
+			return NoFault
+		}
+	} else if !bytes.Equal(command, order) {
+		return NoFault
+	}
+	f := p.fault
+	if p.fault = NoFault; f != NoFault {
+		p.hits++
+	}
+	if p.then != nil {
+		p.then()
+		p.then = nil
+	}
+	return f
 }
 
 // Hits is how many faults befell.
@@ -90,8 +126,9 @@ func (p *Proxy) accept() {
 			}
 			continue
 		}
-		p.done.Go(func() { p.pass(client, server, true) })
-		p.done.Go(func() { p.pass(server, client, false) })
+		refuse := make(chan []byte, 1)
+		p.done.Go(func() { p.commands(client, server, refuse) })
+		p.done.Go(func() { p.answers(server, client, refuse) })
 	}
 }
 
@@ -104,43 +141,90 @@ func (p *Proxy) add(conns ...net.Conn) bool {
 	return !p.cut
 }
 
-// order is the command COMMIT in the protocol: its length, its number, COM_QUERY, its text. It may come in one piece with what a
-// server does not answer.
-var order = []byte("\x07\x00\x00\x00\x03COMMIT")
+// command makes a query of a text in the protocol: its length, its number, COM_QUERY, its text.
+func command(text string) []byte {
+	return append([]byte{byte(1 + len(text)), 0, 0, 0, 3}, text...)
+}
 
-func (p *Proxy) pass(from, to net.Conn, orders bool) {
-	defer func() {
-		from.Close()
-		to.Close()
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		delete(p.conns, from)
-	}()
+var order = command("COMMIT")
+
+// refusal is an error of the server in the protocol.
+func refusal(number uint16, state, text string) []byte {
+	text = "#" + state + text
+	return append([]byte{byte(3 + len(text)), 0, 0, 1, 0xff, byte(number), byte(number >> 8)}, text...)
+}
+
+// refusals are what a client gets instead of its answer, and what the server gets instead of its command.
+var refusals = map[Fault]struct{ answer, instead []byte }{
+	Deadlock: {refusal(1213, "40001", "Deadlock found when trying to get lock"), command("ROLLBACK")},
+	LockWait: {refusal(1205, "HY000", "Lock wait timeout exceeded"), command("DO 0")},
+}
+
+// answered is what a client says without the commands that no server answers, which close a statement.
+func answered(said []byte) []byte {
+	const whole, closes = 9, 0x19
+	for len(said) >= whole && said[4] == closes {
+		said = said[whole:]
+	}
+	return said
+}
+
+// end closes a pair of connections.
+func (p *Proxy) end(from, to net.Conn) {
+	from.Close()
+	to.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.conns, from)
+}
+
+// commands passes on what a client says. A command begins with a packet of number 0; what logs in has others.
+func (p *Proxy) commands(client, server net.Conn, refuse chan<- []byte) {
+	defer p.end(client, server)
 	buf := make([]byte, 64<<10)
 	for {
-		n, err := from.Read(buf)
+		n, err := client.Read(buf)
 		if err != nil {
 			return
 		}
+		said := buf[:n]
 		fault := NoFault
-		if orders && bytes.HasSuffix(buf[:n], order) {
-			p.mu.Lock()
-			if fault, p.commit = p.commit, NoFault; fault != NoFault {
-				p.hits++
-			}
-			p.mu.Unlock()
+		if c := answered(said); len(c) > 4 && c[3] == 0 {
+			fault = p.befalls(c)
 		}
-		if fault == LoseOrder {
+		switch fault {
+		case LoseOrder:
+			return
+		case LoseReply:
+			client.Close() // before the server answers
+		case Deadlock, LockWait:
+			refuse <- refusals[fault].answer
+			said = refusals[fault].instead
+		}
+		if _, err := server.Write(said); err != nil {
 			return
 		}
 		if fault == LoseReply {
-			from.Close() // before the server answers
-		}
-		if _, err := to.Write(buf[:n]); err != nil {
+			server.Read(buf) // it has carried it out
 			return
 		}
-		if fault == LoseReply {
-			to.Read(buf) // it has carried it out
+	}
+}
+
+func (p *Proxy) answers(server, client net.Conn, refuse <-chan []byte) {
+	defer p.end(server, client)
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := server.Read(buf)
+		if err != nil {
+			return
+		}
+		said := buf[:n]
+		select {
+		case said = <-refuse:
+		default:
+		}
+		if _, err := client.Write(said); err != nil {
 			return
 		}
 	}
