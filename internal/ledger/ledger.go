@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"twintape/internal/catalog"
@@ -65,7 +66,7 @@ func open(db *sql.DB, read querier, d dialect, path string, o Options) (*Ledger,
 	}
 	return &Ledger{
 		db: db, read: read, dialect: d, path: path, items: items, turn: make(chan struct{}, 1),
-		held: leases{length: o.Lease, epochs: make(map[int64]int64)}, patience: patience{length: o.Patience, told: o.Waiting},
+		held: leases{length: o.Lease, epochs: make(map[int64]int64)}, patience: patience{length: o.Patience, told: o.Waiting, gone: new(atomic.Bool)},
 	}, nil
 }
 
@@ -97,10 +98,14 @@ func (l *Ledger) updateIn(ctx context.Context, s scope, what string, f func(tx *
 	case <-ctx.Done():
 		return l.failed(what, ctx.Err())
 	}
-	away, beaten := l.patience, patience{length: l.patience.length, told: func(error) {}}
+	away, beaten := l.patience, l.patience
+	beaten.told = func(error) {} // by another's transaction, which is in use
 	for {
+		began := uptime()
 		err := l.transact(ctx, s, f)
 		if err == nil {
+			l.patience.gone.Store(false)
+			l.held.renewed(began)
 			return nil
 		}
 		again, later := l.dialect.passing(err)
@@ -191,6 +196,9 @@ func collect[T any](ctx context.Context, q querier, scan func(*sql.Rows) (T, err
 	}
 	for p := r.patience; ; {
 		all, err := collectOnce(ctx, r.db, scan, query, args...)
+		if err == nil {
+			p.gone.Store(false)
+		}
 		if again, _ := r.dialect.passing(err); err == nil || !again || !p.wait(ctx, err) {
 			return all, err
 		}

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,17 +14,22 @@ const defaultPatience = 10 * time.Minute
 type patience struct {
 	length time.Duration
 	told   func(error)
-	until  time.Time // zero before the first wait
+	gone   *atomic.Bool // a call waited in vain, and none came through since: who ends its work for that does not wait each time anew
+	until  time.Time    // zero before the first wait
 	pause  time.Duration
 }
 
 // wait waits a while, a little longer each time; false if it waited long enough, or the context ended.
 func (p *patience) wait(ctx context.Context, why error) bool {
+	if p.gone.Load() {
+		return false
+	}
 	if p.until.IsZero() {
 		p.until, p.pause = time.Now().Add(p.length), 50*time.Millisecond
 		p.told(why)
 	}
 	if time.Now().After(p.until) {
+		p.gone.Store(true)
 		return false
 	}
 	pause := time.NewTimer(p.pause)
@@ -48,6 +54,9 @@ type patientReader struct {
 func (r *patientReader) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	for p := r.patience; ; {
 		rows, err := r.db.QueryContext(ctx, query, args...)
+		if err == nil {
+			p.gone.Store(false)
+		}
 		if again, _ := r.dialect.passing(err); err == nil || !again || !p.wait(ctx, err) {
 			return rows, err
 		}
