@@ -12,15 +12,23 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"twintape/internal/ledger"
+	"twintape/internal/ledger/mariadbtest"
+	"twintape/internal/mycnf"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"twintape": func() { os.Exit(run()) }})
+	testscript.Main(served{m}, map[string]func(){"twintape": func() { os.Exit(run()) }})
 }
+
+// served ends the MariaDB of the tests behind them.
+type served struct{ *testing.M }
+
+func (s served) Run() int { return mariadbtest.Run(s.M) }
 
 // TestScript runs the sessions at the command line in testdata/script. They have two commands more than testscript's own:
 // "exits N COMMAND..." runs a command and wants that exit code; "fault BARCODE SERIAL" has job 1 see a tape fail in a drive,
-// which virtual drives never do.
+// which virtual drives never do; "database FILE" makes an empty database in MariaDB and writes FILE, with its credentials; "sql FILE
+// STATEMENT" carries one out there.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -34,7 +42,7 @@ func TestScript(t *testing.T) {
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // else each command sleeps for a second at its end
 			return err
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "fault": recordFault},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "fault": recordFault, "database": database(t), "sql": statement(t)},
 	})
 }
 
@@ -47,6 +55,31 @@ func recordFault(ts *testscript.TestScript, neg bool, args []string) {
 	_, err = l.RecordFault(context.Background(), ledger.Fault{Job: 1, Barcode: args[0], Drive: args[1], What: "the drive reports a hardware fault"})
 	ts.Check(err)
 	ts.Check(l.Close())
+}
+
+func database(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 1 {
+			ts.Fatalf("usage: database FILE")
+		}
+		made, err := os.ReadFile(mariadbtest.Shared(t).Credentials(t))
+		ts.Check(err)
+		ts.Check(os.WriteFile(ts.MkAbs(args[0]), made, 0o600))
+	}
+}
+
+func statement(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 2 {
+			ts.Fatalf("usage: sql FILE STATEMENT")
+		}
+		c, err := mycnf.Read(ts.MkAbs(args[0]))
+		ts.Check(err)
+		db := mariadbtest.Shared(t).Open(c.Database)
+		defer db.Close()
+		_, err = db.Exec(args[1])
+		ts.Check(err)
+	}
 }
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {
