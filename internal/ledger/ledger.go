@@ -188,21 +188,9 @@ func insert(ctx context.Context, tx *sql.Tx, query string, args ...any) (int64, 
 	return res.LastInsertId()
 }
 
-// collect runs a query and scans each of its rows.
+// collect runs a query and scans each of its rows. scan may see the first rows again.
 func collect[T any](ctx context.Context, q querier, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {
-	r, patient := q.(*patientReader)
-	if !patient {
-		return collectOnce(ctx, q, scan, query, args...)
-	}
-	for p := r.patience; ; {
-		all, err := collectOnce(ctx, r.db, scan, query, args...)
-		if err == nil {
-			p.gone.Store(false)
-		}
-		if again, _ := r.dialect.passing(err); err == nil || !again || !p.wait(ctx, err) {
-			return all, err
-		}
-	}
+	return patiently(ctx, q, func(q querier) ([]T, error) { return collectOnce(ctx, q, scan, query, args...) })
 }
 
 func collectOnce[T any](ctx context.Context, q querier, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {

@@ -43,7 +43,7 @@ func (p *patience) wait(ctx context.Context, why error) bool {
 	}
 }
 
-// patientReader reads from a database that may be away for a while. What breaks in the midst of a result is an error here; collect
+// patientReader reads from a database that may be away for a while. What breaks in the midst of a result is an error here; patiently
 // asks again for the whole.
 type patientReader struct {
 	db       *sql.DB
@@ -68,6 +68,24 @@ func (r *patientReader) QueryRowContext(ctx context.Context, query string, args 
 		row := r.db.QueryRowContext(ctx, query, args...)
 		if again, _ := r.dialect.passing(row.Err()); row.Err() == nil || !again || !p.wait(ctx, row.Err()) {
 			return row
+		}
+	}
+}
+
+// patiently reads by f, again from the beginning where the database goes away in its midst. Within a transaction it does not.
+func patiently[T any](ctx context.Context, q querier, f func(q querier) (T, error)) (T, error) {
+	r, ok := q.(*patientReader)
+	if !ok {
+		return f(q)
+	}
+	for p := r.patience; ; {
+		v, err := f(r.db)
+		if err == nil {
+			p.gone.Store(false)
+			return v, nil
+		}
+		if again, _ := r.dialect.passing(err); !again || !p.wait(ctx, err) {
+			return v, err
 		}
 	}
 }
