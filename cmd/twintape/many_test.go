@@ -154,7 +154,9 @@ func (m *machine) link() string { return fmt.Sprintf("tt%dv%d", os.Getpid()%1000
 // network makes the machine's namespace, with a link to the database, and its site.
 func (m *machine) network(port int, database, password, data string) {
 	m.Helper()
-	ours, its := fmt.Sprintf("10.213.%d.1", m.n), fmt.Sprintf("10.213.%d.2", m.n)
+	pid := os.Getpid() // another run of this test may be under way on this machine
+	subnet := fmt.Sprintf("10.%d.%d.", 100+pid%100, pid/100%60*4+m.n)
+	ours, its := subnet+"1", subnet+"2"
 	m.Cleanup(func() {
 		// With the namespace its end of the link goes, and with that ours.
 		_ = exec.Command("ip", "netns", "del", m.ns()).Run()
