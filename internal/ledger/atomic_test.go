@@ -185,7 +185,7 @@ func (l subject) inject(t *testing.T) {
 // TestErrorLeavesNothing lets every call that writes fail at the first row it writes, then at the second, and so on, and
 // each time expects the ledger to be as before, until the call comes through.
 func TestErrorLeavesNothing(t *testing.T) {
-	onBoth(t, func(t *testing.T, s subject) {
+	inEach(t, func(t *testing.T, s subject) {
 		l := s.Ledger
 		s.inject(t)
 		for _, c := range writingCalls(t.Context(), l) {

@@ -16,8 +16,8 @@ type subject struct {
 	server bool    // it is MariaDB's
 }
 
-// onBoth runs a test on a fresh ledger in each database.
-func onBoth(t *testing.T, test func(t *testing.T, l subject)) {
+// inEach runs a test on a fresh ledger in each database.
+func inEach(t *testing.T, test func(t *testing.T, l subject)) {
 	t.Run("SQLite", func(t *testing.T) {
 		l := openTest(t)
 		test(t, subject{Ledger: l, inside: l.db})

@@ -46,7 +46,7 @@ func populate(t *testing.T, l *Ledger) {
 // Whatever stands in a row that should not, every call that reads says so in an error that names the ledger, or does without;
 // none panics, and none takes memory for what the row claims.
 func TestMalformedRows(t *testing.T) {
-	onBoth(t, malformedRows)
+	inEach(t, malformedRows)
 }
 
 func malformedRows(t *testing.T, s subject) {

@@ -23,7 +23,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 
 // TestFillBrowse: a ledger that was written before tapes could be browsed gets what a new one has.
 func TestFillBrowse(t *testing.T) {
-	onBoth(t, func(t *testing.T, l subject) { fillsBrowse(t, l.Ledger) })
+	inEach(t, func(t *testing.T, l subject) { fillsBrowse(t, l.Ledger) })
 }
 
 func fillsBrowse(t *testing.T, l *Ledger) {
