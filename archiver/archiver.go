@@ -48,6 +48,8 @@ type Archiver struct {
 
 	// failed are the items that failed in a job of this Archiver: another process may try them again, its next job does not.
 	failed map[int64]bool
+	// endJob ends the context of the job that runs, with a reason.
+	endJob context.CancelCauseFunc
 }
 
 // waiting returns the next items to archive, at most lookAhead of them, behind the item with ID after.

@@ -224,14 +224,20 @@ func (j *job) full(ctx context.Context, t *tail, why error) error {
 
 // finish puts the tapes away and records how the job ended.
 func (j *job) finish(ctx context.Context, err error) (*Report, error) {
-	if cause := context.Cause(ctx); errors.Is(cause, ledger.ErrFenced) {
+	if cause := context.Cause(ctx); cause != nil && cause != context.Canceled { // the heartbeat's, or a drive's that asked for the lease
 		err = cause
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putAwayTime)
+	own := context.WithoutCancel(ctx)
+	putAway := func() error { // however long the ledger was waited for
+		ctx, cancel := context.WithTimeout(own, putAwayTime)
+		defer cancel()
+		return j.putAway(ctx)
+	}
+	ctx, cancel := context.WithTimeout(own, putAwayTime)
 	defer cancel()
 	if errors.Is(err, ledger.ErrFenced) {
 		// Whatever else it met may be its successor's work, and is not judged.
-		err = errors.Join(err, j.putAway(ctx), j.giveUp(ctx))
+		err = errors.Join(err, putAway(), j.giveUp(ctx))
 		var rowErr error
 		j.report.Job, rowErr = j.Ledger.Job(ctx, j.row.ID)
 		return j.report, errors.Join(err, rowErr)
@@ -243,9 +249,9 @@ func (j *job) finish(ctx context.Context, err error) (*Report, error) {
 	if errors.Is(err, errNothingLeft) && !NeedsHuman(err) {
 		err = nil
 	}
-	err = errors.Join(err, j.putAway(ctx))
-	err = errors.Join(err, j.Ledger.FinishJob(ctx, j.row.ID, step, reason))
-	if row, rowErr := j.Ledger.Job(ctx, j.row.ID); rowErr == nil {
+	err = errors.Join(err, putAway())
+	err = errors.Join(err, j.Ledger.FinishJob(own, j.row.ID, step, reason))
+	if row, rowErr := j.Ledger.Job(own, j.row.ID); rowErr == nil {
 		j.report.Job = row
 	} else {
 		err = errors.Join(err, rowErr)
@@ -331,6 +337,7 @@ func (j *job) loadInto(ctx context.Context, barcodes []string, drives, sides []i
 		return err
 	}
 	for i, side := range sides {
+		loaded[i].Drive = &leasedDrive{Drive: loaded[i].Drive, ledger: j.Ledger, end: j.endJob}
 		j.tapes[side] = loaded[i]
 	}
 	return nil

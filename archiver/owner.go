@@ -10,6 +10,9 @@ import (
 	"twintape/internal/ledger"
 )
 
+// hostNumbers is the namespace of process numbers outside of all containers (PROC_PID_INIT_INO in the kernel's linux/proc_ns.h).
+const hostNumbers = "pid:[4026531836]"
+
 // ThisProcess identifies the running process among all that ever ran on this machine.
 func ThisProcess() (ledger.Owner, error) { return process(os.Getpid()) }
 
@@ -24,6 +27,14 @@ func process(pid int) (ledger.Owner, error) {
 		return o, err
 	}
 	o.Boot = strings.TrimSpace(string(boot))
+	// Containers have the kernel's boot in common, and process numbers of their own: each is a machine for itself.
+	numbers, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		return o, err
+	}
+	if numbers != hostNumbers {
+		o.Boot += " " + numbers
+	}
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return o, err

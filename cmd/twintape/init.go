@@ -167,7 +167,10 @@ func makeLedger(ctx context.Context, file, credentials string) (l *ledger.Ledger
 		return nil, "", err
 	}
 	if l, err = ledger.CreateMySQL(ctx, client, ledger.Options{}); errors.Is(err, fs.ErrExist) {
-		l, err = ledger.OpenMySQL(ctx, client, ledger.Options{}) // another machine's site made it
+		others := err
+		if l, err = ledger.OpenMySQL(ctx, client, ledger.Options{}); errors.Is(err, ledger.ErrNoLedger) { // unless another machine's site made it
+			err = fmt.Errorf("%w, or one with a ledger of twintape: name another database in %s", others, credentials)
+		}
 	}
 	return l, fmt.Sprintf(inServer, credentials), err
 }
@@ -196,6 +199,15 @@ func makeSite(ctx context.Context, dir, credentials string, capacity int64) (fil
 	if err != nil {
 		return "", err
 	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	// First, since a server may refuse: then nothing is left that a second attempt would stumble over.
+	l, where, err := makeLedger(ctx, ledgerFile, credentials)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
 	if err := virtual.Create(tapes, virtual.Options{Drives: 2, Slots: 16, ImportExport: 2}); err != nil {
 		return "", err
 	}
@@ -204,11 +216,6 @@ func makeSite(ctx context.Context, dir, credentials string, capacity int64) (fil
 		return "", err
 	}
 	defer func() { err = errors.Join(err, lib.Close()) }()
-	l, where, err := makeLedger(ctx, ledgerFile, credentials)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, l.Close()) }()
 	first, err := nextNumber(ctx, l)
 	if err != nil {
 		return "", err

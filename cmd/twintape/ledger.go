@@ -34,8 +34,8 @@ func (a *app) openLedger(ctx context.Context, orNew bool) (*ledger.Ledger, error
 		return nil, err
 	}
 	opt := ledger.Options{
-		DeletableAfter: cfg.Verify.DeletableAfter, Lease: cfg.Ledger.Lease,
-		Waiting: func(err error) { a.log.Warnf("the ledger's database does not answer, waiting for it: %v", err) },
+		DeletableAfter: cfg.Verify.DeletableAfter, Lease: cfg.Ledger.Lease, Patience: cfg.Ledger.Patience,
+		Waiting: func(err error) { a.log.Warnf("the ledger's database cannot be used now, waiting for it: %v", err) },
 	}
 	where := cfg.Ledger.Path
 	open := func() (*ledger.Ledger, error) { return ledger.Open(ctx, where, opt) }

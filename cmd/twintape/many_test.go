@@ -2,11 +2,9 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"database/sql"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -25,13 +23,13 @@ import (
 )
 
 // TestManyArchivers lets archivers on several machines, each with a network, a name, a boot and a library of its own, work on one
-// queue in one MariaDB, while they are killed, stopped for longer than their lease, and cut off from the database. In the end
-// every item lies on one pair, on both tapes, and nothing untrue is recorded.
+// queue in one MariaDB, while they are killed, stopped for longer than their lease, and cut off from the database, each in the midst of
+// planning, of writing and of verifying. In the end every item lies on one pair, on both tapes, and nothing untrue is recorded.
 func TestManyArchivers(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Fatal("network namespaces need root")
 	}
-	const machines, items, itemBytes = 3, 3000, 96 << 10
+	const machines, items, itemBytes = 3, 3000, 128 << 10
 	bin := filepath.Join(t.TempDir(), "twintape")
 	shell(t, "go", "build", "-o", bin, ".")
 	data := filepath.Join(t.TempDir(), "data")
@@ -94,11 +92,13 @@ func TestManyArchivers(t *testing.T) {
 	}
 	t.Logf("deeds %v", deeds)
 	for _, deed := range theDeeds {
-		if deeds[deed] < 2 {
-			t.Errorf("only %d times: %s", deeds[deed], deed)
+		for _, step := range theSteps {
+			if what := deed + " while " + step; deeds[what] == 0 {
+				t.Errorf("never: %s", what)
+			}
 		}
 	}
-	fenced := 0
+	fenced, overtaken := 0, 0
 	for _, m := range all {
 		// What is left to be verified or closed, each does with its own tapes.
 		if code, out := m.run("archive", "--all"); code != exitcode.Nothing && code != exitcode.Done {
@@ -107,7 +107,7 @@ func TestManyArchivers(t *testing.T) {
 		if _, err := os.Lstat(filepath.Join(m.dir, "hold")); err == nil {
 			t.Errorf("machine %d set a hold", m.n)
 		}
-		fenced += m.fenced
+		fenced, overtaken = fenced+m.fenced, overtaken+m.overtaken
 		taps, err := filepath.Glob(filepath.Join(m.dir, "library", "*.tap"))
 		if err != nil || len(taps) != 8 {
 			t.Fatalf("cartridges %v, %v", taps, err)
@@ -118,7 +118,10 @@ func TestManyArchivers(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d jobs were taken over from processes that came back", fenced)
+	t.Logf("%d jobs were taken over from processes that were stopped, of %d that ended so", overtaken, fenced)
+	if overtaken < 3 || fenced < overtaken {
+		t.Errorf("%d processes were told that they were taken over, %d were while they stood still", fenced, overtaken)
+	}
 	for _, fault := range site.Check() {
 		t.Error(fault)
 	}
@@ -137,7 +140,9 @@ type machine struct {
 	db     *sql.DB // past its network
 	done   chan struct{}
 	fenced int            // how often its job was taken over
-	deeds  map[string]int // done to it, for each how often
+	deeds  map[string]int // done to it, in which step, for each how often
+
+	overtaken int // how often another took its job over while it stood still
 
 	mu      sync.Mutex
 	process *os.Process // that archives now; nil between runs
@@ -149,7 +154,9 @@ func (m *machine) link() string { return fmt.Sprintf("tt%dv%d", os.Getpid()%1000
 // network makes the machine's namespace, with a link to the database, and its site.
 func (m *machine) network(port int, database, password, data string) {
 	m.Helper()
-	ours, its := fmt.Sprintf("10.213.%d.1", m.n), fmt.Sprintf("10.213.%d.2", m.n)
+	pid := os.Getpid() // another run of this test may be under way on this machine
+	subnet := fmt.Sprintf("10.%d.%d.", 100+pid%100, pid/100%60*4+m.n)
+	ours, its := subnet+"1", subnet+"2"
 	m.Cleanup(func() {
 		// With the namespace its end of the link goes, and with that ours.
 		_ = exec.Command("ip", "netns", "del", m.ns()).Run()
@@ -248,40 +255,60 @@ func (m *machine) work() {
 	}
 }
 
-// theDeeds are what is done to machines.
-var theDeeds = []string{"kill", "stop", "cut"}
-
-// mostDeeds are done to one machine; then it is left alone, so that an end comes.
-const mostDeeds = 6
+// theDeeds are what is done to machines, and theSteps those of their jobs in whose midst it is.
+var (
+	theDeeds = []string{"kill", "stop", "cut"}
+	theSteps = []string{"planning", "writing", "verifying"}
+)
 
 // lease is for how long a machine that is not heard of keeps its job.
 const lease = 2 * time.Second
 
-// live lets the machine suffer, at any point of its work.
+// live lets the machine suffer each deed in each step. Each machine begins with another deed, so that all are done though the work may
+// end before.
 func (m *machine) live() {
-	random := rand.New(rand.NewPCG(1, uint64(m.n)))
-	for n := m.n; n < m.n+mostDeeds; n++ {
-		select {
-		case <-m.done:
+	for n := range len(theDeeds) * len(theSteps) {
+		deed, step := theDeeds[(m.n+n/len(theSteps))%len(theDeeds)], theSteps[n%len(theSteps)]
+		if !m.until(step) {
 			return
-		case <-time.After(time.Duration(random.IntN(3000)) * time.Millisecond):
 		}
-		if deed := theDeeds[n%len(theDeeds)]; m.suffer(deed) {
-			m.deeds[deed]++
+		if m.suffer(deed) {
+			m.deeds[deed+" while "+step]++
 		}
 	}
 }
 
+// until waits until the machine's job is in a step; false if the work is over.
+func (m *machine) until(step string) bool {
+	for {
+		var now string
+		err := m.db.QueryRow("SELECT step FROM jobs WHERE machine = ? AND ended = 0 ORDER BY id DESC LIMIT 1", fmt.Sprint("m", m.n)).Scan(&now)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			m.Error(err)
+		}
+		if now == step && m.running() != nil {
+			return true
+		}
+		select {
+		case <-m.done:
+			return false
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+func (m *machine) running() *os.Process {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.process
+}
+
 // suffer does something to the process that runs; false if none does.
 func (m *machine) suffer(deed string) bool {
-	m.mu.Lock()
-	p := m.process
-	m.mu.Unlock()
+	p := m.running()
 	if p == nil {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(m.Context(), 2*lease)
-	defer cancel()
 	switch deed {
 	case "kill":
 		return p.Kill() == nil
@@ -289,26 +316,32 @@ func (m *machine) suffer(deed string) bool {
 		if p.Signal(syscall.SIGSTOP) != nil {
 			return false
 		}
-		m.untilTakenOver()
+		if m.untilTakenOver() {
+			m.overtaken++
+		}
 		return p.Signal(syscall.SIGCONT) == nil
 	}
 	shell(m.T, "ip", "link", "set", m.link(), "down")
-	<-ctx.Done()
+	m.untilTakenOver()
 	shell(m.T, "ip", "link", "set", m.link(), "up")
 	return true
 }
 
-// untilTakenOver waits until another machine has ended a job of this one, which stands still, or has not for long.
-func (m *machine) untilTakenOver() {
+// untilTakenOver waits until another machine has ended a job of this one, which stands still; false if none did for long.
+func (m *machine) untilTakenOver() bool {
 	ended := func() (n int) {
 		if err := m.db.QueryRow("SELECT COUNT(*) FROM jobs WHERE machine = ? AND reason LIKE '%was not heard of%'", fmt.Sprint("m", m.n)).Scan(&n); err != nil {
 			m.Error(err)
 		}
 		return n
 	}
-	for before, began := ended(), time.Now(); ended() == before && time.Since(began) < 8*lease; {
-		time.Sleep(100 * time.Millisecond)
+	for before, began := ended(), time.Now(); time.Since(began) < 4*lease; {
+		time.Sleep(50 * time.Millisecond)
+		if ended() != before {
+			return true
+		}
 	}
+	return false
 }
 
 func shell(t *testing.T, name string, args ...string) {

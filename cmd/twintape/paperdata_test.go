@@ -15,9 +15,8 @@ import (
 
 // paperDump are the commands of sessions with paper-dump's databases: "paperdump LABEL..." makes them, with site/paperdata.cnf and
 // the table [paperdata] of the site; "sql QUERY" prints what a query returns there ("LABELS" is the database of table ids);
-// "mariadb FILE" makes an empty database for a ledger, and its option file; "takes N" lets the old paper-dump take rows and a pair of labels.
+// "takes N" lets the old paper-dump take rows and a pair of labels.
 func paperDump(t *testing.T) map[string]func(*testscript.TestScript, bool, []string) {
-	server := sync.OnceValue(func() *mariadbtest.Server { return mariadbtest.Private(t) })
 	var mu sync.Mutex
 	sites := make(map[string]*paperdatatest.Databases) // by the session's folder
 	site := func(ts *testscript.TestScript) *paperdatatest.Databases {
@@ -30,12 +29,8 @@ func paperDump(t *testing.T) map[string]func(*testscript.TestScript, bool, []str
 		return d
 	}
 	return map[string]func(*testscript.TestScript, bool, []string){
-		"mariadb": func(ts *testscript.TestScript, neg bool, args []string) {
-			file := server().Credentials(t)
-			ts.Check(os.Rename(file, ts.MkAbs(args[0])))
-		},
 		"paperdump": func(ts *testscript.TestScript, neg bool, args []string) {
-			d := paperdatatest.New(t, server(), args...)
+			d := paperdatatest.New(t, mariadbtest.Shared(t), args...)
 			mu.Lock()
 			sites[ts.Getenv("WORK")] = d
 			mu.Unlock()

@@ -21,6 +21,7 @@ type rawConfig struct {
 
 		Credentials string   `toml:"credentials_file"`
 		Lease       duration `toml:"lease"`
+		Patience    duration `toml:"patience"`
 	} `toml:"ledger"`
 	Library struct {
 		Kind        string   `toml:"kind"`
@@ -108,7 +109,7 @@ var later = map[string]string{
 
 // known are the keys of this version, as the file spells them with their tables.
 var known = []string{
-	"state_dir", "ledger", "ledger.driver", "ledger.path", "ledger.credentials_file", "ledger.lease", "library", "library.kind", "library.dir", "library.timing",
+	"state_dir", "ledger", "ledger.driver", "ledger.path", "ledger.credentials_file", "ledger.lease", "ledger.patience", "library", "library.kind", "library.dir", "library.timing",
 	"library.changer", "library.drives", "library.media_suffix", "library.compression",
 	"host", "host.name", "host.aliases", "host.source", "host.address", "host.user", "host.identity_file", "host.known_hosts", "host.ssh_config", "host.root",
 	"host.exports", "host.uid", "host.gid", "host.gids", "host.nfs_port", "host.mount_port",
@@ -294,6 +295,9 @@ func (c *checker) ledger(r *rawConfig, out *Config) {
 		if l.Lease != 0 {
 			c.fault("ledger.lease", "is for driver = \"mysql\"")
 		}
+		if l.Patience != 0 {
+			c.fault("ledger.patience", "is for driver = \"mysql\"")
+		}
 		if out.Ledger.Path = c.abs(l.Path); out.Ledger.Path == "" {
 			out.Ledger.Path = filepath.Join(out.StateDir, "ledger.db")
 		}
@@ -306,6 +310,9 @@ func (c *checker) ledger(r *rawConfig, out *Config) {
 		}
 		if out.Ledger.Lease = time.Duration(l.Lease); l.Lease != 0 && out.Ledger.Lease < time.Second {
 			c.fault("ledger.lease", "is %v: use at least 1s; 5m is the default", out.Ledger.Lease)
+		}
+		if out.Ledger.Patience = time.Duration(l.Patience); l.Patience != 0 && out.Ledger.Patience < time.Second {
+			c.fault("ledger.patience", "is %v: use at least 1s; 10m is the default", out.Ledger.Patience)
 		}
 	default:
 		c.fault("ledger.driver", "is %q: use \"sqlite\", or \"mysql\" for MariaDB and MySQL", l.Driver)

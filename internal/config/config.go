@@ -35,6 +35,7 @@ type Ledger struct {
 	Path        string
 	Credentials string
 	Lease       time.Duration // for how long a machine that is not heard of keeps its jobs; 0 for the default
+	Patience    time.Duration // for how long a server that went away is waited for; 0 for the default
 }
 
 // Library says where the tapes are.

@@ -152,6 +152,8 @@ func TestFaults(t *testing.T) {
 		{"MySQL", start + "[ledger]\ndriver = \"mysql\"\n", ":5: ledger.credentials_file: is missing: name the file"},
 		{"path of MySQL", start + "[ledger]\ndriver = \"mysql\"\ncredentials_file = \"my.cnf\"\npath = \"x\"\n", ":8: ledger.path: is for driver = \"sqlite\""},
 		{"short lease", start + "[ledger]\ndriver = \"mysql\"\ncredentials_file = \"my.cnf\"\nlease = \"5ms\"\n", ":8: ledger.lease: is 5ms: use at least 1s"},
+		{"short patience", start + "[ledger]\ndriver = \"mysql\"\ncredentials_file = \"my.cnf\"\npatience = \"5ms\"\n", ":8: ledger.patience: is 5ms: use at least 1s"},
+		{"patience of SQLite", start + "[ledger]\npatience = \"5m\"\n", ":6: ledger.patience: is for driver = \"mysql\""},
 		{"lease of SQLite", start + "[ledger]\nlease = \"5m\"\n", ":6: ledger.lease: is for driver = \"mysql\""},
 		{"ledger driver", start + "[ledger]\ndriver = \"oracle\"\n", ":6: ledger.driver: is \"oracle\": use"},
 		{"credentials", start + "[ledger]\ncredentials_file = \"my.cnf\"\n", ":6: ledger.credentials_file: is for driver"},

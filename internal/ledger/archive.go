@@ -81,6 +81,10 @@ func sessionHead(ctx context.Context, q querier, session int64) (a catalog.Archi
 }
 
 func loadArchive(ctx context.Context, q querier, id int64) (*catalog.Archive, error) {
+	return patiently(ctx, q, func(q querier) (*catalog.Archive, error) { return loadArchiveOnce(ctx, q, id) })
+}
+
+func loadArchiveOnce(ctx context.Context, q querier, id int64) (*catalog.Archive, error) {
 	var session int64
 	var number, tapeFile int
 	var record int64

@@ -75,29 +75,20 @@ func testArchive(job Job, s Session, number int, items ...Item) *catalog.Archive
 	return a
 }
 
-// TestErrorLeavesNothing lets every call that writes fail at the first row it writes, then at the second, and so on, and
-// each time expects the ledger to be as before, until the call comes through.
-func TestErrorLeavesNothing(t *testing.T) {
-	l, ctx := openTest(t), t.Context()
-	mustExec(t, l.db, "CREATE TABLE injected (left_over INTEGER NOT NULL)")
-	mustExec(t, l.db, "INSERT INTO injected VALUES (0)")
-	for _, table := range tableNames {
-		for _, what := range []string{"INSERT", "UPDATE", "DELETE"} {
-			mustExec(t, l.db, "CREATE TRIGGER injected_"+what+"_"+table+" AFTER "+what+" ON "+table+` BEGIN
-				UPDATE injected SET left_over = left_over - 1;
-				SELECT CASE WHEN left_over = 0 THEN RAISE(ABORT, 'injected') END FROM injected; END`)
-		}
-	}
+// writingCall is a call that writes.
+type writingCall struct {
+	name string
+	rows int // that it writes, at least
+	call func() error
+}
 
+// writingCalls are calls to a fresh ledger, in their order.
+func writingCalls(ctx context.Context, l *Ledger) []writingCall {
 	var job Job
 	var session Session
 	var items []Item
 	var archive int64
-	calls := []struct {
-		name string
-		rows int // that it writes, at least
-		call func() error
-	}{
+	return []writingCall{
 		{"AddTape", 1, func() error {
 			_, err := l.AddTape(ctx, Tape{Barcode: "A"})
 			return err
@@ -172,29 +163,55 @@ func TestErrorLeavesNothing(t *testing.T) {
 		{"SetFull", 1, func() error { return l.SetFull(ctx, "p") }},
 		{"FinishJob", 3, func() error { return l.FinishJob(ctx, job.ID, Stopped, "x") }},
 	}
-	for _, c := range calls {
-		before := dump(t, l)
-		rows := 0
-		for ; ; rows++ {
-			mustExec(t, l.db, fmt.Sprintf("UPDATE injected SET left_over = %d", rows+1))
-			err := c.call()
-			if err == nil {
-				break
-			}
-			if !strings.Contains(err.Error(), "injected") {
-				t.Fatalf("%s, failing at row %d: %v", c.name, rows+1, err)
-			}
-			if after := dump(t, l); after != before {
-				t.Fatalf("%s, failing at row %d, left\n%s\nof\n%s", c.name, rows+1, after, before)
-			}
-		}
-		if rows < c.rows {
-			t.Errorf("%s wrote %d rows, want at least %d", c.name, rows, c.rows)
-		}
-		if dump(t, l) == before {
-			t.Errorf("%s changed nothing", c.name)
+}
+
+// inject lets triggers count down with each row that is written, in any table.
+func (l subject) inject(t *testing.T) {
+	t.Helper()
+	mustExec(t, l.inside, "CREATE TABLE injected (left_over INTEGER NOT NULL)")
+	mustExec(t, l.inside, "INSERT INTO injected VALUES (0)")
+	body := "BEGIN UPDATE injected SET left_over = left_over - 1; SELECT CASE WHEN left_over = 0 THEN RAISE(ABORT, 'injected') END FROM injected; END"
+	if l.server {
+		mustExec(t, l.inside, "ALTER TABLE injected ENGINE=InnoDB")
+		body = "FOR EACH ROW BEGIN UPDATE injected SET left_over = left_over - 1; IF (SELECT left_over FROM injected) = 0 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'injected'; END IF; END"
+	}
+	for _, table := range tableNames {
+		for _, what := range []string{"INSERT", "UPDATE", "DELETE"} {
+			mustExec(t, l.inside, "CREATE TRIGGER injected_"+what+"_"+table+" AFTER "+what+" ON "+table+" "+body)
 		}
 	}
+}
+
+// TestErrorLeavesNothing lets every call that writes fail at the first row it writes, then at the second, and so on, and
+// each time expects the ledger to be as before, until the call comes through.
+func TestErrorLeavesNothing(t *testing.T) {
+	inEach(t, func(t *testing.T, s subject) {
+		l := s.Ledger
+		s.inject(t)
+		for _, c := range writingCalls(t.Context(), l) {
+			before := dump(t, l)
+			rows := 0
+			for ; ; rows++ {
+				mustExec(t, s.inside, fmt.Sprintf("UPDATE injected SET left_over = %d", rows+1))
+				err := c.call()
+				if err == nil {
+					break
+				}
+				if !strings.Contains(err.Error(), "injected") {
+					t.Fatalf("%s, failing at row %d: %v", c.name, rows+1, err)
+				}
+				if after := dump(t, l); after != before {
+					t.Fatalf("%s, failing at row %d, left\n%s\nof\n%s", c.name, rows+1, after, before)
+				}
+			}
+			if rows < c.rows {
+				t.Errorf("%s wrote %d rows, want at least %d", c.name, rows, c.rows)
+			}
+			if dump(t, l) == before {
+				t.Errorf("%s changed nothing", c.name)
+			}
+		}
+	})
 }
 
 func mustExec(t *testing.T, db *sql.DB, query string) {

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"twintape/internal/catalog"
@@ -30,7 +31,8 @@ type Ledger struct {
 	items   string        // the query of items, see state.go
 	turn    chan struct{} // held while writing: writers of one process take turns here instead of polling the file's lock
 	held    leases
-	waiting func(error)
+
+	patience patience // with a database that goes away
 }
 
 // Options is how a ledger judges.
@@ -41,7 +43,9 @@ type Options struct {
 	// Lease is for how long a job's process that is not heard of counts as alive on other machines; 5 minutes if 0. SQLite has
 	// no other machines.
 	Lease time.Duration
-	// Waiting is told, if it is not nil, that the database does not answer and a call waits for it, and why.
+	// Patience is for how long a call waits for a server that went away; 10 minutes if 0.
+	Patience time.Duration
+	// Waiting is told, if it is not nil, that the database cannot be used now and a call waits for it, and why.
 	Waiting func(error)
 }
 
@@ -54,12 +58,15 @@ func open(db *sql.DB, read querier, d dialect, path string, o Options) (*Ledger,
 	if o.Lease == 0 {
 		o.Lease = defaultLease
 	}
+	if o.Patience == 0 {
+		o.Patience = defaultPatience
+	}
 	if o.Waiting == nil {
 		o.Waiting = func(error) {}
 	}
 	return &Ledger{
-		db: db, read: read, dialect: d, path: path, items: items, turn: make(chan struct{}, 1), waiting: o.Waiting,
-		held: leases{length: o.Lease, epochs: make(map[int64]int64)},
+		db: db, read: read, dialect: d, path: path, items: items, turn: make(chan struct{}, 1),
+		held: leases{length: o.Lease, epochs: make(map[int64]int64)}, patience: patience{length: o.Patience, told: o.Waiting, gone: new(atomic.Bool)},
 	}, nil
 }
 
@@ -91,13 +98,18 @@ func (l *Ledger) updateIn(ctx context.Context, s scope, what string, f func(tx *
 	case <-ctx.Done():
 		return l.failed(what, ctx.Err())
 	}
-	for p := (patience{told: l.waiting}); ; {
+	away, beaten := l.patience, l.patience
+	beaten.told = func(error) {} // by another's transaction, which is in use
+	for {
+		began := uptime()
 		err := l.transact(ctx, s, f)
 		if err == nil {
+			l.patience.gone.Store(false)
+			l.held.renewed(began)
 			return nil
 		}
 		again, later := l.dialect.passing(err)
-		if !again || later && !p.wait(ctx, err) {
+		if !again || later && !away.wait(ctx, err) || !later && !beaten.wait(ctx, err) {
 			return l.failed(what, err)
 		}
 	}
@@ -176,8 +188,12 @@ func insert(ctx context.Context, tx *sql.Tx, query string, args ...any) (int64, 
 	return res.LastInsertId()
 }
 
-// collect runs a query and scans each of its rows.
+// collect runs a query and scans each of its rows. scan may see the first rows again.
 func collect[T any](ctx context.Context, q querier, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {
+	return patiently(ctx, q, func(q querier) ([]T, error) { return collectOnce(ctx, q, scan, query, args...) })
+}
+
+func collectOnce[T any](ctx context.Context, q querier, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err

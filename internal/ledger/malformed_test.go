@@ -10,9 +10,9 @@ import (
 	"twintape/internal/catalog"
 )
 
-// populated is a ledger with a row in every table.
-func populated(t *testing.T) *Ledger {
-	l, ctx := openTest(t), t.Context()
+// populate gives a ledger a row in every table.
+func populate(t *testing.T, l *Ledger) {
+	ctx := t.Context()
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -41,15 +41,23 @@ func populated(t *testing.T) *Ledger {
 	must(err)
 	_, err = l.RecordFault(ctx, Fault{Job: job.ID, Barcode: "A", Drive: "D", What: "x"})
 	must(err)
-	return l
 }
 
 // Whatever stands in a row that should not, every call that reads says so in an error that names the ledger, or does without;
 // none panics, and none takes memory for what the row claims.
 func TestMalformedRows(t *testing.T) {
-	l := populated(t)
-	mustExec(t, l.db, "PRAGMA foreign_keys = OFF")
-	l.db.SetMaxOpenConns(1)
+	inEach(t, malformedRows)
+}
+
+func malformedRows(t *testing.T, s subject) {
+	l := s.Ledger
+	populate(t, l)
+	s.inside.SetMaxOpenConns(1)
+	if s.server {
+		mustExec(t, s.inside, "SET foreign_key_checks = OFF, sql_mode = ''")
+	} else {
+		mustExec(t, s.inside, "PRAGMA foreign_keys = OFF")
+	}
 	reads := map[string]func(ctx context.Context) error{
 		"Tapes":    func(ctx context.Context) error { _, err := l.Tapes(ctx); return err },
 		"Jobs":     func(ctx context.Context) error { _, err := l.Jobs(ctx, 0); return err },
@@ -64,12 +72,15 @@ func TestMalformedRows(t *testing.T) {
 		"Expected": func(ctx context.Context) error { _, err := l.Expected(ctx, 1); return err },
 		"Archives": func(ctx context.Context) error { _, err := l.Archives(ctx, 1); return err },
 	}
-	// One connection serves one iterator at a time, so these are read to their end first.
-	l2, err := Open(t.Context(), l.path, Options{})
-	if err != nil {
-		t.Fatal(err)
+	// SQLite's one connection serves one iterator at a time, so these are read to their end first.
+	l2 := l
+	if !s.server {
+		var err error
+		if l2, err = Open(t.Context(), l.path, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		defer l2.Close()
 	}
-	defer l2.Close()
 	reads["Items"] = func(ctx context.Context) error {
 		for _, err := range l2.Items(ctx, Filter{}) {
 			if err != nil {
@@ -97,15 +108,11 @@ func TestMalformedRows(t *testing.T) {
 	values := []string{"NULL", "-1", "9223372036854775807", "'x'", "''", "x'00ff'", "1.5", "'9e99'"}
 	changed, refused := 0, 0
 	for _, table := range tableNames {
-		for _, column := range columnsOf(t, l, table) {
+		for _, column := range columnsOf(t, s, table) {
 			for _, value := range values {
-				mustExec(t, l.db, "SAVEPOINT malformed")
-				if _, err := l.db.Exec(fmt.Sprintf("UPDATE %s SET %s = %s", table, column, value)); err != nil {
-					mustExec(t, l.db, "ROLLBACK TO malformed")
-					mustExec(t, l.db, "RELEASE malformed")
+				if _, err := s.inside.Exec(fmt.Sprintf("UPDATE %s SET %s = %s", table, column, value)); err != nil {
 					continue // the schema refuses it
 				}
-				mustExec(t, l.db, "RELEASE malformed")
 				changed++
 				for name, read := range reads {
 					if err := read(t.Context()); err != nil {
@@ -115,7 +122,7 @@ func TestMalformedRows(t *testing.T) {
 						}
 					}
 				}
-				restore(t, l, table)
+				restore(t, s, table)
 			}
 		}
 	}
@@ -126,16 +133,20 @@ func TestMalformedRows(t *testing.T) {
 }
 
 // restore puts a table back as it was, from a copy that is made when it is first asked for.
-func restore(t *testing.T, l *Ledger, table string) {
+func restore(t *testing.T, s subject, table string) {
 	t.Helper()
-	mustExec(t, l.db, "DELETE FROM "+table)
-	mustExec(t, l.db, "INSERT INTO "+table+" SELECT * FROM copy_of_"+table)
+	mustExec(t, s.inside, "DELETE FROM "+table)
+	mustExec(t, s.inside, "INSERT INTO "+table+" SELECT * FROM copy_of_"+table)
 }
 
-func columnsOf(t *testing.T, l *Ledger, table string) (names []string) {
+func columnsOf(t *testing.T, s subject, table string) (names []string) {
 	t.Helper()
-	mustExec(t, l.db, "CREATE TABLE copy_of_"+table+" AS SELECT * FROM "+table)
-	rows, err := l.db.Query("SELECT name FROM pragma_table_info(?)", table)
+	mustExec(t, s.inside, "CREATE TABLE copy_of_"+table+" AS SELECT * FROM "+table)
+	query := "SELECT name FROM pragma_table_info(?)"
+	if s.server {
+		query = "SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = ?"
+	}
+	rows, err := s.inside.Query(query, table)
 	if err != nil {
 		t.Fatal(err)
 	}

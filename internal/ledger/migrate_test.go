@@ -23,7 +23,11 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 
 // TestFillBrowse: a ledger that was written before tapes could be browsed gets what a new one has.
 func TestFillBrowse(t *testing.T) {
-	l, ctx := openTest(t), t.Context()
+	inEach(t, func(t *testing.T, l subject) { fillsBrowse(t, l.Ledger) })
+}
+
+func fillsBrowse(t *testing.T, l *Ledger) {
+	ctx := t.Context()
 	for _, barcode := range []string{"A", "B"} {
 		if _, err := l.AddTape(ctx, Tape{Barcode: barcode}); err != nil {
 			t.Fatal(err)

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"os"
@@ -37,7 +38,7 @@ func CreateMySQL(ctx context.Context, c mycnf.Client, opt Options) (*Ledger, err
 
 // OpenMySQL opens the ledger in a database of MariaDB or MySQL and brings its schema up to date. The error wraps ErrNoLedger if
 // there is none: only CreateMySQL makes one. A ledger of a newer twintape is refused. While the Ledger is open its connections
-// come and go; a call during which the database goes away waits up to ten minutes for it.
+// come and go; a call during which the database goes away waits for it.
 func OpenMySQL(ctx context.Context, c mycnf.Client, opt Options) (*Ledger, error) {
 	s, err := connect(c)
 	if err != nil {
@@ -45,8 +46,8 @@ func OpenMySQL(ctx context.Context, c mycnf.Client, opt Options) (*Ledger, error
 	}
 	l, err := open(s.db, nil, s, c.String(), opt)
 	if err == nil {
-		l.read = &patientReader{db: s.db, dialect: s, told: l.waiting}
-		s.told = l.waiting
+		l.read = &patientReader{db: s.db, dialect: s, patience: l.patience}
+		s.patience = l.patience
 		err = s.prepare(ctx)
 	}
 	if err == nil {
@@ -60,8 +61,10 @@ func OpenMySQL(ctx context.Context, c mycnf.Client, opt Options) (*Ledger, error
 
 // server is the dialect of MariaDB and MySQL.
 type server struct {
-	db   *sql.DB
-	told func(error)
+	db       *sql.DB
+	patience patience
+
+	connector driver.Connector
 }
 
 // lockWait is how long a writer waits for another's transaction, in seconds. The longest are those that plan or flush archives of
@@ -70,37 +73,19 @@ const lockWait = 120
 
 // settings are made on every connection. A transaction whose process was stopped in its midst would hold its locks; MariaDB ends
 // it after ten seconds, and MySQL, which has no such setting, passes over the comment. An EXISTS is asked row by
-// row, as SQLite does: where few rows are wanted nothing must be gathered first.
+// row, as SQLite does: where few rows are wanted nothing must be gathered first. In a zone with summer time the clock that leases are
+// told by would go back an hour in autumn.
 var settings = []string{
 	"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-	fmt.Sprintf("SET SESSION sql_mode = 'TRADITIONAL', innodb_lock_wait_timeout = %d /*M! , idle_write_transaction_timeout = 10, optimizer_switch = 'exists_to_in=off' */", lockWait),
+	fmt.Sprintf("SET SESSION time_zone = '+00:00', sql_mode = 'TRADITIONAL', innodb_lock_wait_timeout = %d /*M! , idle_write_transaction_timeout = 10, optimizer_switch = 'exists_to_in=off' */", lockWait),
 }
 
 func connect(c mycnf.Client) (*server, error) {
-	db, err := c.Open("utf8mb4_bin", settings...)
+	connector, err := c.Connector("utf8mb4_bin", settings...)
 	if err != nil {
 		return nil, err
 	}
-	return &server{db: db}, nil
-}
-
-// migrate brings the schema up to date, one process at a time.
-func (s *server) migrate(ctx context.Context) (err error) {
-	conn, err := s.db.Conn(ctx) // the lock is the connection's
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	var got sql.NullInt64
-	if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(CONCAT('twintape.', LEFT(DATABASE(), 50)), ?)", lockWait).Scan(&got); err != nil {
-		return err
-	}
-	if got.Int64 != 1 {
-		return errors.New("another process is bringing its schema up to date for too long; see what runs and try again")
-	}
-	err = migrate(ctx, s.db, s)
-	_, unlockErr := conn.ExecContext(context.WithoutCancel(ctx), "SELECT RELEASE_LOCK(CONCAT('twintape.', LEFT(DATABASE(), 50)))")
-	return errors.Join(err, unlockErr)
+	return &server{db: mycnf.Pool(connector), connector: connector}, nil
 }
 
 // forgotten is after how long the outcome of a transaction is not asked for any more.
@@ -108,20 +93,25 @@ const forgotten = 24 * time.Hour
 
 // prepare makes the database ready for use.
 func (s *server) prepare(ctx context.Context) error {
-	var known int
-	if err := s.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?",
-		schemaTable).Scan(&known); err != nil {
-		return err
-	}
-	if known == 0 {
-		return fmt.Errorf("%w there: restore a backup, `twintape scan` the tapes, or make a new one with `twintape init --ledger-credentials FILE`", ErrNoLedger)
-	}
-	if err := checkSchema(ctx, s.db, s); err != nil {
-		return err
-	}
-	current, err := isCurrent(ctx, s.db, s)
+	known, err := s.known(ctx)
 	if err != nil {
 		return err
+	}
+	if !known {
+		return fmt.Errorf("%w there: restore a backup, `twintape scan` the tapes, or make a new one with `twintape init --ledger-credentials FILE`", ErrNoLedger)
+	}
+	half, err := s.halfMade(ctx)
+	if err == nil && !half {
+		err = checkSchema(ctx, s.db, s)
+	}
+	if err != nil {
+		return err
+	}
+	current := false
+	if !half {
+		if current, err = isCurrent(ctx, s.db, s); err != nil {
+			return err
+		}
 	}
 	if !current {
 		if err := s.migrate(ctx); err != nil {
@@ -129,6 +119,10 @@ func (s *server) prepare(ctx context.Context) error {
 		}
 	}
 	_, err = s.db.ExecContext(ctx, "DELETE FROM commits WHERE begun < "+s.now()+" - ? LIMIT 100000", forgotten.Nanoseconds())
+	switch mycnf.Number(err) {
+	case mycnf.ReadOnly, mycnf.ReadOnlyEngine, mycnf.CommandDenied: // who only reads, from a replica perhaps, needs no more than that; who writes is told then
+		return nil
+	}
 	return err
 }
 
@@ -169,22 +163,27 @@ func (s *server) enter(ctx context.Context, tx *sql.Tx, in scope) (mark string, 
 	return mark, pass(everything, "LOCK IN SHARE MODE")
 }
 
+// asked is the time in the row of a mark that the transaction itself did not leave, but who looked for it.
+const asked = 0
+
 // outcome looks a transaction up whose connection broke while it was committed. It leaves the row of the mark itself: as long as
-// the transaction is open on the server that waits, then it fails if the transaction came through; if not, it never will.
+// the transaction is open on the server that waits, then it fails if the transaction came through; if not, it never will. The
+// answer to that may be lost as well, so the two rows differ.
 func (s *server) outcome(ctx context.Context, mark string, err error) error {
 	if again, later := s.passing(err); !again || !later {
 		return err
 	}
-	for p := (patience{told: s.told}); ; {
-		_, askErr := s.db.ExecContext(ctx, "INSERT INTO commits (token, begun) VALUES (?, "+s.now()+")", mark)
-		switch mycnf.Number(askErr) {
-		case mycnf.DuplicateKey:
-			return nil
-		case mycnf.LockTimeout:
-			continue
+	for p := s.patience; ; {
+		begun := int64(asked)
+		_, askErr := s.db.ExecContext(ctx, "INSERT INTO commits (token, begun) VALUES (?, ?)", mark, asked)
+		if mycnf.Number(askErr) == mycnf.DuplicateKey {
+			askErr = s.db.QueryRowContext(ctx, "SELECT begun FROM commits WHERE token = ?", mark).Scan(&begun)
 		}
-		if askErr == nil {
+		switch {
+		case errors.Is(askErr, sql.ErrNoRows), askErr == nil && begun == asked:
 			return err
+		case askErr == nil:
+			return nil
 		}
 		if _, later := s.passing(askErr); !later || !p.wait(ctx, askErr) {
 			// No caller may make the call again: what broke the connection is not wrapped.

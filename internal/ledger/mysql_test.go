@@ -155,7 +155,7 @@ func TestUnknownCommit(t *testing.T) {
 	p := s.Proxy(t)
 	c.Socket = p.Socket
 	l := createMySQL(t, c, ledger.Options{})
-	for i, fault := range []mariadbtest.CommitFault{mariadbtest.LoseOrder, mariadbtest.LoseReply, mariadbtest.LoseReply, mariadbtest.LoseOrder} {
+	for i, fault := range []mariadbtest.Fault{mariadbtest.LoseOrder, mariadbtest.LoseReply, mariadbtest.LoseReply, mariadbtest.LoseOrder, mariadbtest.Deadlock} {
 		p.Next(fault)
 		j, err := l.BeginJob(t.Context(), ledger.Owner{}, 1)
 		must(t, err)
@@ -167,6 +167,28 @@ func TestUnknownCommit(t *testing.T) {
 		if len(jobs) != i+1 || jobs[0].ID != j.ID {
 			t.Fatalf("after %d calls the jobs are %+v", i+1, jobs)
 		}
+	}
+}
+
+// TestUnknownTwice loses a commit on its way, and then the answer of who looks for it: what that left is not taken for the
+// transaction's own.
+func TestUnknownTwice(t *testing.T) {
+	s := mariadbtest.Shared(t)
+	c := client(t, s.Credentials(t))
+	p := s.Proxy(t)
+	c.Socket = p.Socket
+	l := createMySQL(t, c, ledger.Options{})
+	for again := 1; again <= 9; again++ {
+		p.Next(mariadbtest.LoseOrder)
+		p.Then(again, mariadbtest.LoseReply)
+		j, err := l.BeginJob(t.Context(), ledger.Owner{}, 1)
+		must(t, err)
+		jobs, err := l.Jobs(t.Context(), 0)
+		must(t, err)
+		if len(jobs) != again || jobs[0].ID != j.ID {
+			t.Fatalf("after %d calls the jobs are %+v", again, jobs)
+		}
+		p.Next(mariadbtest.NoFault)
 	}
 }
 

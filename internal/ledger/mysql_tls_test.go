@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,12 +67,20 @@ func TestTLS(t *testing.T) {
 		if (err == nil) != fine {
 			t.Errorf("%s: %v", what, err)
 		}
+		if c.SSL && !fine && !strings.Contains(err.Error(), "certificate is not accepted") {
+			t.Errorf("%s is refused in these words: %v", what, err)
+		}
 		if err == nil {
 			l.Close()
 		}
 	}
 	c.SSL = true
 	createMySQL(t, c, ledger.Options{})
+	bare := client(t, mariadbtest.Shared(t).Credentials(t))
+	bare.SSL = true
+	if _, err := ledger.OpenMySQL(t.Context(), bare, ledger.Options{}); err == nil || !strings.Contains(err.Error(), "the server offers none") {
+		t.Errorf("a server without TLS: %v", err)
+	}
 	try("in the clear", false, func(c *mycnf.Client) { c.SSL = false })
 	try("not verified", true, func(*mycnf.Client) {})
 	try("its issuer", true, func(c *mycnf.Client) { c.CA = cert })

@@ -76,18 +76,18 @@ const (
 // selectItems streams the items that fit the conditions, in queue order, each with its copies.
 func (l *Ledger) selectItems(ctx context.Context, q querier, where string, args ...any) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
+		var page []Item
+		var err error
 		if q == l.read {
-			tx, err := l.snapshot(ctx)
-			if err != nil {
-				yield(Item{}, err)
-				return
+			var tx *sql.Tx
+			if tx, page, err = l.beginItems(ctx, where, args); err == nil {
+				defer tx.Rollback() // nothing was written
+				q = tx
 			}
-			defer tx.Rollback() // nothing was written
-			q = tx
+		} else {
+			page, err = l.pageOfItems(ctx, q, math.MinInt64, firstPage, where, args)
 		}
-		after := int64(math.MinInt64)
-		for size := firstPage; ; size = min(4*size, lastPage) {
-			page, err := l.pageOfItems(ctx, q, after, size, where, args)
+		for size := firstPage; ; {
 			if err != nil {
 				yield(Item{}, err)
 				return
@@ -100,7 +100,28 @@ func (l *Ledger) selectItems(ctx context.Context, q querier, where string, args 
 			if len(page) < size {
 				return
 			}
-			after = page[len(page)-1].ID
+			size = min(4*size, lastPage)
+			page, err = l.pageOfItems(ctx, q, page[len(page)-1].ID, size, where, args)
+		}
+	}
+}
+
+// beginItems begins to read items, from a snapshot that the caller ends. What breaks before it has them is begun again; later pages are
+// of the same snapshot, so a database that goes away between them is an error.
+func (l *Ledger) beginItems(ctx context.Context, where string, args []any) (*sql.Tx, []Item, error) {
+	for p := l.patience; ; {
+		tx, err := l.snapshot(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		page, err := l.pageOfItems(ctx, tx, math.MinInt64, firstPage, where, args)
+		if err == nil {
+			p.gone.Store(false)
+			return tx, page, nil
+		}
+		_ = tx.Rollback() // the cause is told
+		if again, _ := l.dialect.passing(err); !again || !p.wait(ctx, err) {
+			return nil, nil, err
 		}
 	}
 }

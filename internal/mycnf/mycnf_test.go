@@ -1,7 +1,10 @@
 package mycnf
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -68,6 +71,13 @@ func TestFaults(t *testing.T) {
 		}
 		return file
 	}
+	link := func(to string) string {
+		file := to + ".link"
+		if err := os.Symlink(to, file); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
 	pipe := filepath.Join(dir, "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
@@ -89,6 +99,9 @@ func TestFaults(t *testing.T) {
 		"no equals":     {write("equals", "[client]\npassword "+secret+"\n", 0o600), "line 2: is not key = value"},
 		"no value":      {write("value", good+"password\n", 0o600), "line 5: password has no value"},
 		"misspelt":      {write("misspelt", good+"pasword="+secret+"\n", 0o600), "line 5: pasword is no key that twintape knows"},
+		"alone":         {write("alone", good+"Hunter2"+secret+"==\n", 0o600), "line 5: it is no key that twintape knows"},
+		"a bad one":     {link(write("bad", good, 0o644)), "others than its owner can get at it (mode 0644)"},
+		"a link to nil": {link(filepath.Join(dir, "nil")), "there is no such file"},
 		"quote":         {write("quote", good+"password='"+secret+"\n", 0o600), "line 5: the closing quote is missing"},
 		"behind quote":  {write("behind", good+"password='a'"+secret+"\n", 0o600), "line 5: something follows the closing quote"},
 		"port":          {write("port", good+"port="+secret+"\n", 0o600), "line 5: port is no number"},
@@ -120,6 +133,47 @@ func TestFaults(t *testing.T) {
 		}
 		if _, err := c.TLS(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// TestAsClientsDo compares the values of random lines with what MariaDB's own my_print_defaults makes of them.
+func TestAsClientsDo(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 7))
+	const alphabet = "\"\"''\\\\##==;[ \tabst"
+	var want []string
+	var text strings.Builder
+	text.WriteString("[client]\n")
+	for len(want) < 5000 {
+		value := make([]byte, random.IntN(12))
+		for i := range value {
+			value[i] = alphabet[random.IntN(len(alphabet))]
+		}
+		c, err := Parse("[client]\nuser=u\ndatabase=d\npassword=" + string(value))
+		if err != nil {
+			if strings.Contains(err.Error(), string(value)) && len(value) > 3 {
+				t.Errorf("%q is in %v", value, err)
+			}
+			continue
+		}
+		want = append(want, "--password="+c.Password)
+		fmt.Fprintf(&text, "password=%s\n", value)
+	}
+	file := filepath.Join(t.TempDir(), "my.cnf")
+	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("my_print_defaults", "--defaults-file="+file, "client").Output()
+	if err != nil {
+		t.Fatalf("%v: install Debian's package mariadb-server", err)
+	}
+	got := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
+	if len(got) != len(want) {
+		t.Fatalf("%d values, want %d", len(got), len(want))
+	}
+	for i, line := range strings.Split(text.String(), "\n")[1 : 1+len(want)] {
+		if got[i] != want[i] {
+			t.Fatalf("%s: clients read %q, we %q", line, got[i], want[i])
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"syscall"
 	"time"
@@ -15,16 +14,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How long a dial may take, and what was sent may go unanswered by the server's machine.
+// How long a dial may take, a login with it, and what was sent may go unanswered by the server's machine.
 const (
 	dialTime   = 10 * time.Second
+	loginTime  = 30 * time.Second
 	silentTime = 45 * time.Second
 )
 
-// Open returns the database, to which nothing is connected yet. Each connection begins with the statements; they age out, so that
-// what forgets idle ones, and clusters, do no harm. Texts are read and compared as the collation says; under "binary" they are bytes
-// both ways. An UPDATE counts the rows it is about, also those that it leaves as they are.
-func (c Client) Open(collation string, statements ...string) (*sql.DB, error) {
+// errSilent is a server that takes connections and lets nobody in, nor refuses.
+var errSilent = &net.OpError{Op: "login", Net: "mysql", Err: fmt.Errorf("no answer within %v", loginTime)}
+
+// Connector makes connections to the database, each of which begins with the statements. Texts are read and compared as the collation
+// says; under "binary" they are bytes both ways. An UPDATE counts the rows it is about, also those that it leaves as they are.
+func (c Client) Connector(collation string, statements ...string) (driver.Connector, error) {
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Passwd, cfg.DBName = c.User, c.Password, c.Database
 	cfg.Net, cfg.Addr = c.Address()
@@ -52,12 +54,18 @@ func (c Client) Open(collation string, statements ...string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := sql.OpenDB(connector{inner, statements})
+	return connector{inner, statements}, nil
+}
+
+// Pool returns the database of a connector, to which nothing is connected yet. Connections age out, so that what forgets idle ones,
+// and clusters, do no harm.
+func Pool(c driver.Connector) *sql.DB {
+	db := sql.OpenDB(c)
 	// What stands between, and the server, forget connections that idle; a cluster moves them only when they are made anew.
 	db.SetConnMaxLifetime(5 * time.Minute)
 	db.SetConnMaxIdleTime(time.Minute)
 	db.SetMaxIdleConns(4)
-	return db, nil
+	return db
 }
 
 // connector makes connections that begin with the statements.
@@ -67,6 +75,16 @@ type connector struct {
 }
 
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, loginTime, errSilent)
+	defer cancel()
+	conn, err := c.login(ctx)
+	if err != nil && errors.Is(context.Cause(ctx), errSilent) {
+		err = errSilent
+	}
+	return conn, err
+}
+
+func (c connector) login(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
@@ -82,65 +100,3 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 type silent struct{}
 
 func (silent) Print(...any) {}
-
-// Numbers of the servers' errors, that callers decide on or that are explained.
-const (
-	DuplicateKey = 1062
-	LockTimeout  = 1205
-
-	tooManyConnections = 1040
-	badDatabase        = 1049
-	accessDenied       = 1045
-	dbAccessDenied     = 1044
-	tableDenied        = 1142
-	wsrepNotReady      = 1047
-	shutdown           = 1053
-	diskFull           = 1021
-	tableFull          = 1114
-	deadlock           = 1213
-	readOnly           = 1290
-	killed             = 1927
-	idle               = 4031
-)
-
-// Number is the server's number of an error; 0 if it is none of a server.
-func Number(err error) uint16 {
-	var e *mysql.MySQLError
-	if errors.As(err, &e) {
-		return e.Number
-	}
-	return 0
-}
-
-// Passing tells whether an error passes, so that the same may be tried again: at once, or after a while.
-func Passing(err error) (again, later bool) {
-	switch Number(err) {
-	case deadlock:
-		return true, false
-	case tooManyConnections, wsrepNotReady, shutdown, killed, idle:
-		return true, true
-	}
-	var network *net.OpError
-	lost := errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) ||
-		errors.As(err, &network)
-	return lost, lost
-}
-
-// Explain says what to do about a server's error where that is known.
-func Explain(err error) error {
-	switch Number(err) {
-	case diskFull, tableFull:
-		return fmt.Errorf("its disk is full; make room and try again: %w", err)
-	case readOnly:
-		return fmt.Errorf("the server takes no writes; name the one that does in the credentials file: %w", err)
-	case accessDenied, dbAccessDenied, tableDenied:
-		return fmt.Errorf("the server does not let this user in; look at user and password in the credentials file, and at the user's rights: %w", err)
-	case badDatabase:
-		return fmt.Errorf("the server has no such database; create it, or correct the credentials file: %w", err)
-	}
-	var network *net.OpError
-	if errors.As(err, &network) {
-		return fmt.Errorf("the server does not answer; start it, or correct host, port or socket in the credentials file: %w", err)
-	}
-	return err
-}

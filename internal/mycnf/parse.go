@@ -26,7 +26,7 @@ func parse(text string) (Client, error) {
 	var c Client
 	in, found := "", false
 	for n, line := range strings.Split(text, "\n") {
-		line = strings.TrimSpace(line)
+		line = trimmed(line)
 		switch {
 		case line == "" || line[0] == '#' || line[0] == ';':
 			continue
@@ -65,20 +65,23 @@ func parse(text string) (Client, error) {
 	return c, nil
 }
 
-var word = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*$`)
+// trimmed is a text without the white space around it that the servers' clients know as such.
+func trimmed(s string) string { return strings.Trim(s, " \t\r\v\f") }
+
+var (
+	word  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*$`)
+	plain = regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`) // as all keys of clients are
+)
 
 // set reads one line of the section. What it cannot read it does not quote: it may be a password.
 func (c *Client) set(line string) error {
-	key, raw, given := strings.Cut(line, "=")
-	key = strings.TrimSpace(key)
-	if !given {
-		key = strings.TrimSpace(strings.SplitN(key, "#", 2)[0])
-	}
+	key, raw, given := strings.Cut(uncommented(line), "=")
+	key = trimmed(key)
 	if !word.MatchString(key) {
 		return errors.New("is not key = value")
 	}
 	key = strings.ReplaceAll(key, "_", "-")
-	value, err := unquote(strings.TrimSpace(raw))
+	value, err := unquote(trimmed(raw))
 	if err != nil {
 		return err
 	}
@@ -111,6 +114,9 @@ func (c *Client) set(line string) error {
 	if !given {
 		return errors.New("is not a key that twintape knows, nor key = value") // and not quoted
 	}
+	if !plain.MatchString(key) { // a piece of a password, perhaps
+		key = "it"
+	}
 	return fmt.Errorf("%s is no key that twintape knows: host, port, socket, user, password, database, ssl, ssl-ca, ssl-cert, ssl-key, ssl-verify-server-cert", key)
 }
 
@@ -128,35 +134,52 @@ func truth(key, value string, given bool) (bool, error) {
 	return false, fmt.Errorf("%s is neither on nor off", key)
 }
 
-// escapes are what may follow a backslash; it stands for itself before anything else.
+// escapes are what may follow a backslash; it stands for itself before anything else, and at the end.
 var escapes = map[byte]byte{'b': '\b', 't': '\t', 'n': '\n', 'r': '\r', '\\': '\\', 's': ' ', '"': '"', '\'': '\''}
 
-// unquote takes a value's quotes, comment and escapes away, as the servers' clients do.
-func unquote(raw string) (string, error) {
+// uncommented is a line without the comment at its end. A # between quotes begins none, wherever the quotes stand.
+func uncommented(line string) string {
 	var quote byte
+	escaped := false
+	for i := 0; i < len(line); i++ {
+		b := line[i]
+		switch {
+		case (b == '"' || b == '\'') && !escaped && (quote == 0 || quote == b):
+			quote ^= b
+		case b == '#' && quote == 0:
+			return line[:i]
+		}
+		escaped = quote != 0 && b == '\\' && !escaped
+	}
+	return line
+}
+
+// unquote takes a value's quotes and escapes away, as the servers' clients do: quotes count as such if they are the first and the
+// last of it. Where only the first is one, they would take it as it stands, which nobody means: that is an error.
+func unquote(raw string) (string, error) {
 	if raw != "" && (raw[0] == '"' || raw[0] == '\'') {
-		quote, raw = raw[0], raw[1:]
+		quote, rest := raw[0], raw[1:]
+		switch {
+		case rest != "" && rest[len(rest)-1] == quote:
+			raw = rest[:len(rest)-1]
+		case strings.IndexByte(rest, quote) >= 0:
+			return "", errors.New("something follows the closing quote")
+		default:
+			return "", errors.New("the closing quote is missing")
+		}
 	}
 	var out strings.Builder
 	for i := 0; i < len(raw); i++ {
-		b := raw[i]
-		switch {
-		case b == '\\' && i+1 < len(raw) && escapes[raw[i+1]] != 0:
+		if raw[i] == '\\' && i+1 < len(raw) && escapes[raw[i+1]] != 0 {
 			i++
 			out.WriteByte(escapes[raw[i]])
-		case quote != 0 && b == quote:
-			if rest := strings.TrimSpace(raw[i+1:]); rest != "" && rest[0] != '#' {
-				return "", errors.New("something follows the closing quote")
-			}
-			return out.String(), nil
-		case quote == 0 && b == '#':
-			return strings.TrimRight(out.String(), " \t"), nil
-		default:
-			out.WriteByte(b)
+			continue
 		}
-	}
-	if quote != 0 {
-		return "", errors.New("the closing quote is missing")
+		out.WriteByte(raw[i])
+		if raw[i] == '\\' && i+1 < len(raw) { // what it stands before is no escape's beginning
+			i++
+			out.WriteByte(raw[i])
+		}
 	}
 	return out.String(), nil
 }

@@ -50,18 +50,19 @@ const waitForLocks = 30
 func Open(ctx context.Context, c Config) (*DB, error) {
 	server := c.Server
 	server.Database = "" // both are named in each query
-	db, err := server.Open("utf8mb4_bin", "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+	connector, err := server.Connector("utf8mb4_bin", "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
 		fmt.Sprintf("SET SESSION sql_mode = 'TRADITIONAL', innodb_lock_wait_timeout = %d", waitForLocks))
 	_, address := server.Address()
 	d := &DB{
-		db: db, where: fmt.Sprintf("%s and %s on %s", c.Files, c.Labels, address), claim: "twintape:" + c.Ledger,
+		where: fmt.Sprintf("%s and %s on %s", c.Files, c.Labels, address), claim: "twintape:" + c.Ledger,
 		file: quoted(c.Files, "File"), ids: quoted(c.Labels, "ids"),
 	}
 	if err != nil {
 		return nil, d.failed("open", err)
 	}
+	d.db = mycnf.Pool(connector)
 	if err = d.look(ctx, c); err != nil {
-		return nil, errors.Join(d.failed("open", err), db.Close())
+		return nil, errors.Join(d.failed("open", err), d.db.Close())
 	}
 	return d, nil
 }

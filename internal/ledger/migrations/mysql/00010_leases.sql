@@ -16,7 +16,7 @@ CREATE INDEX items_unsettled ON items (unsettled, id);
 CREATE TABLE gates (
   id INTEGER PRIMARY KEY
 ) ENGINE=InnoDB;
-INSERT INTO gates (id) VALUES (1), (2);
+INSERT IGNORE INTO gates (id) VALUES (1), (2);
 
 -- A row of every transaction, by which it is found whether one came through whose connection broke.
 CREATE TABLE commits (
