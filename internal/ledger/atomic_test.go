@@ -25,7 +25,7 @@ func openTest(t testing.TB) *Ledger {
 
 var tableNames = []string{
 	"pairs", "tapes", "jobs", "sessions", "items", "expected_md5s", "claims", "archives", "archive_crcs", "archive_items", "members",
-	"flushes", "verifications", "copies", "faults", "overrides", "folders",
+	"flushes", "verifications", "copies", "faults", "overrides", "folders", "names",
 }
 
 // dump returns the content of all tables, but for leases, which every call renews.

@@ -72,7 +72,7 @@ func (l *Ledger) find(ctx context.Context, w Wanted) iter.Seq2[Found, error] {
 				JOIN archive_items ai ON ai.archive = m.archive AND m.seq >= ai.first_member AND m.seq < ai.first_member + ai.members WHERE m.md5 = ?)`
 			args = append(args, w.MD5[:])
 		}
-		for it, err := range l.matchingItems(ctx, p, condition, args...) {
+		for it, err := range l.matchingItems(ctx, p, true, condition, args...) {
 			if err != nil {
 				yield(Found{}, err)
 				return
@@ -211,8 +211,9 @@ func (p pattern) condition() (string, []any) {
 // waits for the rest, and should not wait for the first.
 const mostMatching = 10_000
 
-// matchingItems streams the items that may match a pattern and fit the conditions, in queue order.
-func (l *Ledger) matchingItems(ctx context.Context, p pattern, where string, args ...any) iter.Seq2[Item, error] {
+// matchingItems streams the items that may match a pattern and fit the conditions, in queue order. With planned those may be left out that
+// no archive has, planned or flushed.
+func (l *Ledger) matchingItems(ctx context.Context, p pattern, planned bool, where string, args ...any) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
 		tx, err := l.snapshot(ctx)
 		if err != nil {
@@ -221,6 +222,9 @@ func (l *Ledger) matchingItems(ctx context.Context, p pattern, where string, arg
 		}
 		defer tx.Rollback() // nothing was written
 		ids, few, err := l.byPath(ctx, tx, p)
+		if err == nil && !few && planned {
+			ids, few, err = l.byName(ctx, tx, p)
+		}
 		if err != nil {
 			yield(Item{}, err)
 			return

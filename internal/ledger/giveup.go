@@ -27,6 +27,9 @@ func (l *Ledger) GiveUp(ctx context.Context, archive int64) error {
 		if err := l.checkLive(ctx, tx, job); err != nil {
 			return err
 		}
+		if err := deleteNames(ctx, tx, archive); err != nil {
+			return err
+		}
 		for _, statement := range []string{
 			"DELETE FROM copies WHERE archive = ?",
 			"DELETE FROM archive_crcs WHERE archive = ?",

@@ -53,6 +53,9 @@ func OpenMySQL(ctx context.Context, c mycnf.Client, opt Options) (*Ledger, error
 	if err == nil {
 		err = l.fillFolders(ctx)
 	}
+	if err == nil {
+		err = l.fillNames(ctx)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", c, s.explain(err)), s.db.Close())
 	}

@@ -32,8 +32,8 @@ func (l *Ledger) PlanArchive(ctx context.Context, job, session int64, a *catalog
 		for _, it := range a.Items {
 			bytes += dataBytes(it)
 		}
-		id, err = insert(ctx, tx, `INSERT INTO archives (session, number, tape_file, record, records, items, bytes, sums_bytes, good, flushed)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0)`, session, a.Number, a.TapeFile, a.Record, records, len(a.Items), bytes, a.SumsSize())
+		id, err = insert(ctx, tx, `INSERT INTO archives (session, number, tape_file, record, records, items, bytes, sums_bytes, good, flushed, named)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 1)`, session, a.Number, a.TapeFile, a.Record, records, len(a.Items), bytes, a.SumsSize())
 		if err != nil {
 			return err
 		}
@@ -211,10 +211,13 @@ func (p plannables) plan(it catalog.Item, job int64) (holder int64, err error) {
 const memberColumns = `name, type, size, mode, mtime_s, mtime_ns, ctime_s, ctime_ns, uid, gid, user_name, group_name, link,
   xattrs, md5, bad, record, byte_offset, header`
 
+// insertMembers records the members of an archive, and their names.
 func insertMembers(ctx context.Context, tx *sql.Tx, archive int64, a *catalog.Archive) error {
+	names := newNames()
 	rows := newInsertion(tx, "members (archive, seq, parent, "+memberColumns+")")
 	seq := int64(0)
-	for _, it := range a.Items {
+	for place, it := range a.Items {
+		names.add(int64(place), it.Path)
 		parents := newParents(seq)
 		for i := range it.Entries {
 			values, err := memberValues(it, &it.Entries[i])
@@ -228,10 +231,15 @@ func insertMembers(ctx context.Context, tx *sql.Tx, archive int64, a *catalog.Ar
 			if err := rows.add(ctx, append([]any{archive, seq, parent}, values...)...); err != nil {
 				return err
 			}
+			name, _ := memberName(it, &it.Entries[i])
+			names.add(int64(place), name)
 			seq++
 		}
 	}
-	return rows.rest(ctx)
+	if err := rows.rest(ctx); err != nil {
+		return err
+	}
+	return names.insert(ctx, tx, archive)
 }
 
 // parents finds the directories that hold an item's members, as they come in tape order: a directory before what it holds.
@@ -339,6 +347,11 @@ func dropUnflushed(ctx context.Context, tx *sql.Tx, session int64) error {
 	}
 	if err := execEach(ctx, tx, "DELETE FROM claims WHERE kind = 'item' AND target", items); err != nil {
 		return err
+	}
+	for _, id := range planned {
+		if err := deleteNames(ctx, tx, id); err != nil {
+			return err
+		}
 	}
 	for _, statement := range []string{"DELETE FROM members WHERE archive", "DELETE FROM archive_items WHERE archive", "DELETE FROM archives WHERE id"} {
 		if err := execEach(ctx, tx, statement, planned); err != nil {

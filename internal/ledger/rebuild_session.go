@@ -194,8 +194,8 @@ func (b *rebuilding) flush(ctx context.Context, session int64, s *ScannedSession
 
 // addArchive adds an archive with its members; its items come with their copies.
 func (b *rebuilding) addArchive(ctx context.Context, session int64, a ScannedArchive, s *ScannedSession) (int64, error) {
-	id, err := insert(ctx, b.tx, `INSERT INTO archives (session, number, tape_file, record, records, items, bytes, sums_bytes, good, flushed)
-		VALUES (?, ?, ?, ?, ?, 0, 0, 0, 0, ?)`, session, a.Number, a.TapeFile, a.Record, a.Records, b.when(s))
+	id, err := insert(ctx, b.tx, `INSERT INTO archives (session, number, tape_file, record, records, items, bytes, sums_bytes, good, flushed, named)
+		VALUES (?, ?, ?, ?, ?, 0, 0, 0, 0, ?, 1)`, session, a.Number, a.TapeFile, a.Record, a.Records, b.when(s))
 	if err != nil {
 		return 0, err
 	}
@@ -255,6 +255,9 @@ func (b *rebuilding) renewArchive(ctx context.Context, id int64, a ScannedArchiv
 		return r, err
 	}, "SELECT seq, item, host, path FROM archive_items WHERE archive = ? ORDER BY seq", id)
 	if err != nil {
+		return err
+	}
+	if err := deleteNames(ctx, b.tx, id); err != nil {
 		return err
 	}
 	for _, statement := range []string{

@@ -80,6 +80,9 @@ func Open(ctx context.Context, path string, opt Options) (*Ledger, error) {
 	if err == nil {
 		err = l.fillFolders(ctx)
 	}
+	if err == nil {
+		err = l.fillNames(ctx)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", path, sqliteFile{}.explain(err)), db.Close())
 	}

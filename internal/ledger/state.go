@@ -237,7 +237,7 @@ func (l *Ledger) filtered(ctx context.Context, f Filter) iter.Seq2[Item, error] 
 		switch {
 		case len(f.IDs) > 0:
 		case f.Pattern != "":
-			pass(l.matchingItems(ctx, p, query, args...))
+			pass(l.matchingItems(ctx, p, false, query, args...))
 			return
 		default:
 			pass(l.selectItems(ctx, l.read, query, args...))
