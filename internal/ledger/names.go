@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -213,45 +214,48 @@ func (l *Ledger) byName(ctx context.Context, q querier, p pattern) (ids []int64,
 		archive int64
 		run
 	}
+	type sought struct{ name, items int64 }
+	var all []sought
 	var rarest []place
-	type frequency struct{ name, runs int64 }
-	var all []frequency
+	fewest := int64(mostMatching + 1)
 	for _, name := range p.names() {
-		hash := nameHash(name)
+		s := sought{name: nameHash(name)}
 		places, err := collect(ctx, q, func(rows *sql.Rows) (in place, err error) {
 			err = rows.Scan(&in.archive, &in.first, &in.last)
+			s.items += in.last - in.first + 1
 			return in, err
-		}, "SELECT archive, first_item, last_item FROM names WHERE name = ? ORDER BY archive, first_item LIMIT ?", hash, mostRuns+1)
+		}, "SELECT archive, first_item, last_item FROM names WHERE name = ? ORDER BY archive, first_item LIMIT ?", s.name, mostRuns+1)
 		if err != nil || len(places) == 0 {
 			return nil, true, err
 		}
-		if len(all) == 0 || len(places) < len(rarest) {
-			rarest = places
+		if len(places) > mostRuns {
+			s.items = math.MaxInt64
 		}
-		all = append(all, frequency{hash, int64(len(places))})
+		if s.items < fewest {
+			rarest, fewest = places, s.items
+		}
+		all = append(all, s)
 	}
-	if len(all) == 0 || len(rarest) > mostRuns {
+	if rarest == nil {
 		return nil, false, nil
 	}
-	slices.SortStableFunc(all, func(a, b frequency) int { return cmp.Compare(a.runs, b.runs) })
-	others := all[1:min(len(all), mostNames)]
-	arm := "SELECT ai.item FROM archive_items ai WHERE ai.archive = ? AND ai.seq >= ? AND ai.seq <= ? AND ai.item IS NOT NULL" +
-		strings.Repeat(` AND EXISTS (SELECT 1 FROM names n WHERE n.name = ? AND n.archive = ai.archive AND n.first_item <= ai.seq AND n.last_item >= ai.seq)`, len(others))
+	slices.SortStableFunc(all, func(a, b sought) int { return cmp.Compare(a.items, b.items) })
+	all = all[:min(len(all), mostNames)]
+	arm := " UNION ALL SELECT ai.item FROM archive_items ai WHERE ai.archive = ? AND ai.seq >= ? AND ai.seq <= ? AND ai.item IS NOT NULL" + strings.Repeat(
+		" AND EXISTS (SELECT 1 FROM names n WHERE n.name = ? AND n.archive = ai.archive AND n.first_item <= ai.seq AND n.last_item >= ai.seq)", len(all)-1)
 	for some := range slices.Chunk(rarest, runsAsked) {
 		var args []any
 		for _, in := range some {
 			args = append(args, in.archive, in.first, in.last)
-			for _, o := range others {
-				args = append(args, o.name)
+			for _, other := range all[1:] {
+				args = append(args, other.name)
 			}
 		}
-		found, err := collect(ctx, q, scanID, strings.Repeat(" UNION ALL "+arm, len(some))[len(" UNION ALL "):]+" LIMIT ?", append(args, mostMatching+1)...)
+		found, err := collect(ctx, q, scanID, strings.Repeat(arm, len(some))[len(" UNION ALL "):], args...)
 		if err != nil {
 			return nil, false, err
 		}
-		if ids = append(ids, found...); len(ids) > mostMatching {
-			return nil, false, nil
-		}
+		ids = append(ids, found...)
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids), true, nil

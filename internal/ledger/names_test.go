@@ -116,6 +116,18 @@ func namedLedger(t *testing.T, l *Ledger) []string {
 	return paths
 }
 
+// planOneMore plans an archive of one item, with a name of its own and one that others have.
+func planOneMore(t *testing.T, l *Ledger) {
+	out, err := l.Enqueue(t.Context(), []NewItem{{Host: "h", Path: "/data/once"}}, false)
+	must(t, err)
+	job, err := l.Job(t.Context(), 1)
+	must(t, err)
+	s, err := one(t.Context(), l.db, "s.id = ?", 1)
+	must(t, err)
+	_, err = l.PlanArchive(t.Context(), 1, 1, testArchive(job, s, 4, Item{ID: out[0].ID, Host: "h", Path: "/data/once"}), 9, nil)
+	must(t, err)
+}
+
 // checkFound compares what names find with what a walk does, and how many items are looked at with how many that should be; -1: all.
 func checkFound(t *testing.T, l *Ledger, paths []string) {
 	t.Helper()
@@ -188,6 +200,14 @@ func TestNames(t *testing.T) {
 				t.Errorf("%d names were filled in, want %d", len(got), len(table))
 			}
 			checkFound(t, l, paths)
+		}
+		planOneMore(t, first)
+		if got := tableOfNames(t, l); len(got) != len(table)+2 {
+			t.Errorf("%d names with one more archive of /data/once, %d without", len(got), len(table))
+		}
+		must(t, first.DropUnflushed(t.Context(), 1))
+		if got := tableOfNames(t, l); !slices.Equal(got, table) {
+			t.Errorf("%d names after that was dropped, want %d", len(got), len(table))
 		}
 		must(t, first.GiveUp(t.Context(), 3)) // whose job it is
 		for _, row := range tableOfNames(t, l) {

@@ -134,7 +134,9 @@ func benchmarkScale(b *testing.B, l *ledger.Ledger) {
 			must(b, err)
 			return len(all)
 		}},
-		{"find-none", func(ctx context.Context) int { return found(b, l, ctx, "nowhere", 0) }}, // reads every member
+		{"find-name", func(ctx context.Context) int { return found(b, l, ctx, filepath.Base(middle), 0) }},
+		{"find-name-member", func(ctx context.Context) int { return found(b, l, ctx, filepath.Base(middle)+"/visdata0007", 0) }},
+		{"find-none", func(ctx context.Context) int { return found(b, l, ctx, "nowhere", 0) }},
 	}
 	for _, q := range queries {
 		b.Run(q.name, func(b *testing.B) {
