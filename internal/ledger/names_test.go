@@ -64,7 +64,7 @@ func FuzzPatternNames(f *testing.F) {
 	})
 }
 
-// namedLedger plans and flushes archives of a thousand items: every tenth item has a member called often, item 777 one called rare, two
+// namedLedger plans and flushes archives of 700 items: every tenth item has a member called often, item 555 one called rare, two
 // far from each other one called twice; members are called some in one item, and more in the next.
 func namedLedger(t *testing.T, l *Ledger) []string {
 	ctx := t.Context()
@@ -82,7 +82,7 @@ func namedLedger(t *testing.T, l *Ledger) []string {
 	var paths []string
 	for number := 1; number <= 3; number++ {
 		var add []NewItem
-		for n := range 1000 {
+		for n := range 700 {
 			add = append(add, NewItem{Host: "h", Path: fmt.Sprintf("/data/%d/item%d", number, n)})
 		}
 		out, err := l.Enqueue(ctx, add, false)
@@ -97,7 +97,7 @@ func namedLedger(t *testing.T, l *Ledger) []string {
 			if n%10 == 0 {
 				member("often")
 			}
-			if number == 2 && n == 777 {
+			if number == 2 && n == 555 {
 				member("rare")
 			}
 			if number != 2 && n == 444 {
@@ -132,9 +132,9 @@ func planOneMore(t *testing.T, l *Ledger) {
 func checkFound(t *testing.T, l *Ledger, paths []string) {
 	t.Helper()
 	for glob, looked := range map[string]int{
-		"nowhere": 0, "item777/nowhere": 0, "rare": 1, "item777/rare": 1, "item77/rare": 0, "twice": 2, "/*/3/**/twice": 1, "item500": 3,
+		"nowhere": 0, "item555/nowhere": 0, "rare": 1, "item555/rare": 1, "item77/rare": 0, "twice": 2, "/*/3/**/twice": 1, "item500": 3,
 		"2/item500/*": 1, "*/1/item9/**": 1, "{no,data}/*/{item5,item6}/often": -1, "often": -1, "2/*/rare": 1, "/data/**/item4/some": 3,
-		"data": 3000, "item[0-4]/[mo]*": -1, "some/more": 2994, "item7/more": 3, "ITEM777": 0, "h": 0,
+		"data": 2100, "item[0-4]/[mo]*": -1, "some/more": 2094, "item7/more": 3, "ITEM555": 0, "h": 0,
 	} {
 		p, err := parsePattern(glob)
 		must(t, err)
@@ -179,7 +179,7 @@ func TestNames(t *testing.T) {
 		paths := namedLedger(t, l)
 		checkFound(t, l, paths)
 		table := tableOfNames(t, l)
-		if len(table) < 3000 || len(table) > 3500 {
+		if len(table) < 2100 || len(table) > 2600 {
 			t.Errorf("%d names", len(table))
 		}
 		for _, forget := range []string{"archive > 0", "archive = 2"} { // all, and where that was broken off
@@ -187,7 +187,7 @@ func TestNames(t *testing.T) {
 			mustExec(t, db, "UPDATE archives SET named = 0 WHERE "+strings.Replace(forget, "archive", "id", 1))
 			for f, err := range l.Find(t.Context(), Wanted{Pattern: "rare"}) {
 				must(t, err)
-				if f.Entry.Path != "/data/2/item777/rare" {
+				if f.Entry.Path != "/data/2/item555/rare" {
 					t.Errorf("found %s", f.Entry.Path)
 				}
 				forget = ""
@@ -199,7 +199,6 @@ func TestNames(t *testing.T) {
 			if got := tableOfNames(t, l); !slices.Equal(got, table) {
 				t.Errorf("%d names were filled in, want %d", len(got), len(table))
 			}
-			checkFound(t, l, paths)
 		}
 		planOneMore(t, first)
 		if got := tableOfNames(t, l); len(got) != len(table)+2 {
