@@ -88,7 +88,8 @@ func TestMigrateOnce(t *testing.T) {
 	defer db.Close()
 	// As an older twintape left it.
 	for _, statement := range []string{
-		"DELETE FROM schema_version WHERE version_id >= 11", "DROP TABLE names, bridged, identity", "DROP INDEX archives_named ON archives", "ALTER TABLE archives DROP COLUMN named", "ALTER TABLE pairs DROP COLUMN written_by",
+		"DELETE FROM schema_version WHERE version_id >= 11", "DROP TABLE names, bridged, identity", "DROP INDEX archives_named ON archives", "ALTER TABLE archives DROP COLUMN named",
+		"ALTER TABLE pairs DROP COLUMN written_by",
 		"DROP TABLE folders", "DROP INDEX items_folder ON items", "ALTER TABLE items DROP COLUMN folder",
 	} {
 		if _, err := db.Exec(statement); err != nil {
