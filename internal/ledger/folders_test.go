@@ -131,15 +131,15 @@ func TestFolders(t *testing.T) {
 	})
 }
 
-// TestFillFolders: a ledger from before there were folders gets what a new one has, also if that was broken off.
-func TestFillFolders(t *testing.T) {
+// onOlder runs a test on a database of each kind without a schema, which opens as a ledger when it has one.
+func onOlder(t *testing.T, test func(t *testing.T, db *sql.DB, d dialect, open func() (*Ledger, error))) {
 	t.Run("SQLite", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "ledger.db")
 		must(t, os.WriteFile(path, nil, 0o600))
 		db, err := openFile(path)
 		must(t, err)
 		t.Cleanup(func() { db.Close() })
-		testFillFolders(t, db, sqliteFile{}, func() (*Ledger, error) { return Open(t.Context(), path, Options{}) })
+		test(t, db, sqliteFile{}, func() (*Ledger, error) { return Open(t.Context(), path, Options{}) })
 	})
 	t.Run("MariaDB", func(t *testing.T) {
 		c, err := mycnf.Read(mariadbtest.Shared(t).Credentials(t))
@@ -147,9 +147,12 @@ func TestFillFolders(t *testing.T) {
 		s, err := connect(c)
 		must(t, err)
 		t.Cleanup(func() { s.db.Close() })
-		testFillFolders(t, s.db, s, func() (*Ledger, error) { return OpenMySQL(t.Context(), c, Options{}) })
+		test(t, s.db, s, func() (*Ledger, error) { return OpenMySQL(t.Context(), c, Options{}) })
 	})
 }
+
+// TestFillFolders: a ledger from before there were folders gets what a new one has, also if that was broken off.
+func TestFillFolders(t *testing.T) { onOlder(t, testFillFolders) }
 
 func testFillFolders(t *testing.T, db *sql.DB, d dialect, open func() (*Ledger, error)) {
 	before, err := provider(db, d)

@@ -3,8 +3,6 @@ package ledger
 import (
 	"database/sql"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,8 +10,6 @@ import (
 	"github.com/google/uuid"
 
 	"twintape/internal/catalog"
-	"twintape/internal/ledger/mariadbtest"
-	"twintape/internal/mycnf"
 )
 
 func TestPatternNames(t *testing.T) {
@@ -219,7 +215,7 @@ func TestNames(t *testing.T) {
 
 // TestNamesFromBefore brings the schema of an older ledger up to date, with more members than are gone through at once.
 func TestNamesFromBefore(t *testing.T) {
-	test := func(t *testing.T, db *sql.DB, d dialect, open func() (*Ledger, error)) {
+	onOlder(t, func(t *testing.T, db *sql.DB, d dialect, open func() (*Ledger, error)) {
 		before, err := provider(db, d)
 		must(t, err)
 		_, err = before.UpTo(t.Context(), 11)
@@ -271,21 +267,5 @@ func TestNamesFromBefore(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%d names, want %d: %.9q", len(got), len(want), got)
 		}
-	}
-	t.Run("SQLite", func(t *testing.T) {
-		path := filepath.Join(t.TempDir(), "ledger.db")
-		must(t, os.WriteFile(path, nil, 0o600))
-		db, err := openFile(path)
-		must(t, err)
-		t.Cleanup(func() { db.Close() })
-		test(t, db, sqliteFile{}, func() (*Ledger, error) { return Open(t.Context(), path, Options{}) })
-	})
-	t.Run("MariaDB", func(t *testing.T) {
-		c, err := mycnf.Read(mariadbtest.Shared(t).Credentials(t))
-		must(t, err)
-		s, err := connect(c)
-		must(t, err)
-		t.Cleanup(func() { s.db.Close() })
-		test(t, s.db, s, func() (*Ledger, error) { return OpenMySQL(t.Context(), c, Options{}) })
 	})
 }
