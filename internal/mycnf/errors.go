@@ -70,7 +70,7 @@ func Explain(err error) error {
 	case ReadOnly, ReadOnlyEngine:
 		return fmt.Errorf("the server takes no writes; name the one that does in the credentials file: %w", err)
 	case accessDenied, accessDeniedBare, dbAccessDenied:
-		return fmt.Errorf("the server does not let this user in; look at user and password in the credentials file, and at the user's rights: %w", err)
+		return fmt.Errorf("the server does not let this user in; look at user and password in the credentials file (in quotes, if it holds a #), and at the user's rights: %w", err)
 	case hostDenied, hostBlocked:
 		return fmt.Errorf("the server lets no user in from this machine; create the user for it ('user'@'host'), or `mariadb-admin flush-hosts` where the server says so: %w", err)
 	case CommandDenied, columnDenied:
